@@ -17,10 +17,7 @@ const Size = 16
 // returns an error.
 type Code struct {
 	redacted
-	// A closure is the one place that reflection cannot read: fmt, encoders and
-	// the diffs of test libraries (which follow pointers and unexported fields)
-	// all stop at a func. It also makes == a compile error.
-	raw func() [Size]byte
+	raw func() [Size]byte // a closure, where no printer can follow
 }
 
 func newCode(raw [Size]byte) Code {

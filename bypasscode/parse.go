@@ -1,6 +1,7 @@
 package bypasscode
 
 import (
+	"encoding/binary"
 	"strconv"
 	"strings"
 	"unicode"
@@ -162,20 +163,15 @@ func symbolError(i int, rest string) *SyntaxError {
 }
 
 func format(raw [Size]byte) string {
-	var out [length]byte
-	for i := range out {
-		out[i] = '-'
+	hi, lo := binary.BigEndian.Uint64(raw[:8]), binary.BigEndian.Uint64(raw[8:])
+	out := [length]byte{5: '-', 11: '-', 16: '-', 21: '-', 26: '-'}
+	for i := range 12 { // 60 bits
+		out[offset[i]] = alphabet[hi>>(59-5*i)&31]
 	}
-	var bits uint64
-	have, in := 0, 0
-	for i := range symbols - 1 {
-		if have < 5 {
-			bits, have = bits<<8|uint64(raw[in]), have+8
-			in++
-		}
-		have -= 5
-		out[offset[i]] = alphabet[bits>>have&31]
+	out[offset[12]] = alphabet[(hi<<1|lo>>63)&31]
+	for i := range 12 { // 60 bits after the first
+		out[offset[13+i]] = alphabet[lo>>(58-5*i)&31]
 	}
-	out[length-1] = alphabet[raw[Size-1]&7]
+	out[length-1] = alphabet[lo&7]
 	return string(out[:])
 }

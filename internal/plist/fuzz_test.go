@@ -19,6 +19,7 @@ func FuzzWalk(f *testing.F) {
 	f.Add([]byte("\xef\xbb\xbf<?xml version='1.0'?><plist><array><true/><false></false><integer>-1</integer><real>1e3</real></array></plist>"))
 	f.Add([]byte(`<!DOCTYPE plist SYSTEM "x"><!-- a --><plist version="1.0"><data>aGk=</data><!-- b --></plist>`))
 	f.Add([]byte(head + `<dict><key>a</key><date>2026-11-22T10:00:00Z</date><key>b</key><dict/></dict>` + tail))
+	f.Add([]byte(head + `<dict><key>a<!--->x--></key><string><!-->--></string></dict>` + tail))
 	for _, kill := range killers {
 		if data := kill(); len(data) < 1000 {
 			f.Add(data)

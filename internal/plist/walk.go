@@ -517,6 +517,7 @@ func text(b []byte) string {
 	for len(b) > 0 {
 		switch {
 		case bytes.HasPrefix(b, []byte("<!--")):
+			b = b[len("<!--"):] // first: in "<!--->" the end does not overlap the start
 			b = b[bytes.Index(b, []byte("-->"))+len("-->"):]
 		case bytes.HasPrefix(b, []byte(cdataStart)):
 			end := bytes.Index(b, []byte(cdataEnd))

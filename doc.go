@@ -1,0 +1,22 @@
+// Package sdk is the root of a library that keeps Apple Activation Lock from
+// turning an organization's devices into bricks. It has no code; import the
+// packages below it.
+//
+// A host, which is a device management (MDM) server written in Go, embeds
+// package activationlock/engine: bytes that devices sent go in, commands for
+// the host's queue come out, and every bypass code that a device ever gave is
+// in escrow before its lock is allowed. The floors of the house, each of which
+// imports only those below:
+//
+//   - bypasscode makes, reads, prints and hashes codes.
+//   - mdmcmd writes MDM commands and reads device messages;
+//     activationlock/apple writes requests to Apple's services and reads the
+//     answers; bypasscode/escrow keeps codes.
+//   - activationlock knows what can be known of a lock.
+//   - inventory keeps what is known of each enrollment.
+//   - activationlock/engine does the work; activationlock/memstore stores in
+//     memory.
+//
+// The module does no networking and starts no goroutines of its own, except
+// that bypasscode.HashAll uses all processors while it runs.
+package sdk

@@ -1,0 +1,62 @@
+package sdk_test
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activationlock/sdk/activationlock/engine"
+	"github.com/activationlock/sdk/activationlock/memstore"
+	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/mdmcmd"
+)
+
+// quickStart is the README's code with what a host has around it. The comment
+// lines mark where it begins and ends.
+func quickStart(ctx context.Context, w http.ResponseWriter, store *memstore.Store, udid string, body []byte, queue func(string, string, []byte), keep func(string, []byte)) {
+	// README begin
+	codes, _ := escrow.New(store.Escrow())
+	locks, err := engine.New(engine.Config{
+		Escrow:    codes,
+		Inventory: store.Inventory(),
+		Policy: engine.Policy{Options: mdmcmd.MDMOptions{
+			ActivationLockAllowedWhileSupervised: new(true),
+		}},
+	})
+	// …
+	out, err := locks.HandleReport(ctx, engine.Enrollment{ID: udid}, body)
+	if err != nil {
+		w.WriteHeader(http.StatusInternalServerError) // the device sends it again
+		return
+	}
+	for _, c := range out.Commands {
+		queue(udid, c.UUID, c.Plist)
+	}
+	keep(udid, out.Redacted) // the report, without the code in it
+	// README end
+}
+
+func TestReadmeQuickStart(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("readme_test.go")
+	require.NoError(t, err)
+	_, code, _ := strings.Cut(string(source), "\t// README begin\n")
+	code, _, _ = strings.Cut(code, "\t// README end\n")
+	code = regexp.MustCompile(`(?m)^\t`).ReplaceAllString(code, "")
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	require.Contains(t, string(readme), "```go\n"+code+"```\n")
+
+	var queued, kept []byte
+	body := []byte(`<plist><dict><key>Status</key><string>Idle</string><key>UDID</key><string>U</string></dict></plist>`)
+	quickStart(t.Context(), httptest.NewRecorder(), memstore.New(), "U", body,
+		func(_, _ string, raw []byte) { queued = raw }, func(_ string, raw []byte) { kept = raw })
+	require.Contains(t, string(queued), "DeviceInformation")
+	require.Equal(t, body, kept)
+}
