@@ -1,0 +1,239 @@
+package mdmcmd
+
+import (
+	"strings"
+
+	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/internal/plist"
+)
+
+// Status is what a device says of a command.
+type Status string
+
+// The statuses of a report.
+const (
+	Idle               Status = "Idle"               // nothing to report: give me a command
+	Acknowledged       Status = "Acknowledged"       // done
+	Error              Status = "Error"              // failed, see the error chain
+	CommandFormatError Status = "CommandFormatError" // the command was malformed
+	NotNow             Status = "NotNow"             // not run and not kept: send it again
+)
+
+// Report is the state of a device or the result of a command. The answers to
+// commands are nil unless the report has them.
+type Report struct {
+	Enrollment
+	Status      Status
+	CommandUUID string           // "" with Idle
+	RequestType string           // only macOS adds it (observed)
+	ErrorChain  []ErrorChainItem // outermost error first
+
+	QueryResponses *QueryResponses       // answer to DeviceInformation
+	SecurityInfo   *SecurityInfoResponse // answer to SecurityInfo
+	Settings       []SettingsItem        // answer to Settings, in the order of the request
+	// BypassCode is the answer to ActivationLockBypassCode as it came: nil
+	// without the key, a zero Text if it is empty. See BypassCodeAnswer.
+	BypassCode *bypasscode.Text
+}
+
+// ErrorChainItem is one error of a device. Apple warns that domains and codes
+// may change between releases.
+type ErrorChainItem struct {
+	ErrorCode            int64 // may be negative (observed)
+	ErrorDomain          string
+	LocalizedDescription string // in the device's language
+	USEnglishDescription string // may be absent
+}
+
+// QueryResponses are the facts of a [DeviceInformation] answer, named as their
+// queries. Whatever the device left out is "" or nil, which is not false.
+type QueryResponses struct {
+	UDID, SerialNumber, ProductName, Model, ModelName, ModelNumber string
+	OSVersion, BuildVersion, SupplementalBuildVersion              string
+	ProvisioningUDID, EACSPreflight                                string
+	IsSupervised                                                   *bool
+	IsMultiUser                                                    *bool // Shared iPad
+	IsDeviceLocatorServiceEnabled                                  *bool // Find My
+	IsActivationLockEnabled                                        *bool // can be wrong both ways, says Apple
+	IsActivationLockSupported                                      *bool // macOS
+	IsMDMLostModeEnabled                                           *bool
+	AwaitingConfiguration                                          *bool
+	IsAppleSilicon                                                 *bool
+	PINRequiredForEraseDevice                                      *bool
+	MDMOptions                                                     *MDMOptions
+	ServiceSubscriptions                                           []ServiceSubscription
+
+	// IMEI and MEID were removed in iOS 26; see [QueryResponses.Cellular].
+	IMEI, MEID string
+}
+
+// ServiceSubscription is one SIM. The order of subscriptions means nothing.
+type ServiceSubscription struct {
+	Slot       string // CTSubscriptionSlotOne or CTSubscriptionSlotTwo
+	IMEI, MEID string
+}
+
+// Cellular are the identifiers that Apple's unlock call wants, digits only
+// (IMEI) and by slot; "" if the device has none.
+type Cellular struct {
+	IMEI  string // slot one
+	IMEI2 string // slot two
+	MEID  string // slot one
+}
+
+// Cellular picks the identifiers by slot. Devices before iOS 12 have them at
+// the top level, which counts as slot one.
+func (q *QueryResponses) Cellular() Cellular {
+	c := Cellular{IMEI: digits(q.IMEI), MEID: strings.TrimSpace(q.MEID)}
+	for _, s := range q.ServiceSubscriptions {
+		switch s.Slot {
+		case "CTSubscriptionSlotOne":
+			if s.IMEI != "" {
+				c.IMEI = digits(s.IMEI)
+			}
+			if s.MEID != "" {
+				c.MEID = strings.TrimSpace(s.MEID)
+			}
+		case "CTSubscriptionSlotTwo":
+			c.IMEI2 = digits(s.IMEI)
+		}
+	}
+	return c
+}
+
+// digits drops what is not a digit: IMEIs come with spaces (observed).
+func digits(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < '0' || r > '9' {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// SecurityInfoResponse is what matters of a [SecurityInfo] answer.
+type SecurityInfoResponse struct {
+	ManagementStatus *ManagementStatus
+}
+
+// ManagementStatus says how a device is managed.
+type ManagementStatus struct {
+	EnrolledViaDEP         *bool // macOS
+	UserApprovedEnrollment *bool // macOS
+	IsUserEnrollment       *bool
+	// IsActivationLockManageable: macOS 10.15 only. The enrollment lets the
+	// server manage Activation Lock.
+	IsActivationLockManageable *bool
+}
+
+// SettingsItem is the result of one item of [Settings].
+type SettingsItem struct {
+	Item       string // absent in older answers
+	Status     Status // Acknowledged or Error, whatever the report's status is
+	ErrorChain []ErrorChainItem
+}
+
+// errorChain decodes an error chain with codes that are checked, not cut.
+type errorChain []struct {
+	ErrorCode                                               plist.Integer
+	ErrorDomain, LocalizedDescription, USEnglishDescription string
+}
+
+func (c errorChain) items() []ErrorChainItem {
+	var items []ErrorChainItem
+	for _, e := range c {
+		items = append(items, ErrorChainItem{int64(e.ErrorCode), e.ErrorDomain, e.LocalizedDescription, e.USEnglishDescription})
+	}
+	return items
+}
+
+type settingsItem struct {
+	Item       string
+	Status     Status
+	ErrorChain errorChain
+}
+
+// settingsAnswer reads both forms: the array of Apple's examples, and the
+// dictionary of Apple's schema.
+type settingsAnswer []settingsItem
+
+func (a *settingsAnswer) UnmarshalPlist(decode func(any) error) error {
+	var items []settingsItem
+	if decode(&items) == nil {
+		*a = items
+		return nil
+	}
+	var item settingsItem
+	if err := decode(&item); err != nil {
+		return err
+	}
+	*a = settingsAnswer{item}
+	return nil
+}
+
+// SettingsStatus is the status of the MDMOptions item in the answer to a
+// [Settings] command. An item can fail inside an acknowledged report; without
+// items the report's own status holds.
+func (r *Report) SettingsStatus() Status {
+	for _, item := range r.Settings {
+		if (item.Item == itemMDMOptions || item.Item == "" && len(r.Settings) == 1) && item.Status != "" {
+			return item.Status
+		}
+	}
+	return r.Status
+}
+
+func (m *message) report() *Report {
+	r := &Report{
+		Enrollment: m.Enrollment, Status: m.Status, CommandUUID: m.CommandUUID, RequestType: m.RequestType,
+		ErrorChain: m.ErrorChain.items(), QueryResponses: m.QueryResponses, SecurityInfo: m.SecurityInfo,
+	}
+	for _, item := range m.Settings {
+		r.Settings = append(r.Settings, SettingsItem{item.Item, item.Status, item.ErrorChain.items()})
+	}
+	if m.ActivationLockBypassCode != nil {
+		text := bypasscode.NewText(*m.ActivationLockBypassCode)
+		r.BypassCode = &text
+	}
+	return r
+}
+
+// BypassCodeResult is what came of asking for a bypass code.
+type BypassCodeResult string
+
+const (
+	// BypassCodeHeld: the device gave a code.
+	BypassCodeHeld BypassCodeResult = "code"
+	// BypassCodeEmpty: the device gave an empty text, or only white space. Keep
+	// the code you have.
+	BypassCodeEmpty BypassCodeResult = "empty"
+	// BypassCodeMissing: the device acknowledged without a code. Keep yours.
+	BypassCodeMissing BypassCodeResult = "missing"
+	// BypassCodeNotNow: the device did not run the command. Ask again.
+	BypassCodeNotNow BypassCodeResult = "not now"
+	// BypassCodeError: the device refused; see the error chain.
+	BypassCodeError BypassCodeResult = "error"
+	// BypassCodeRedacted: the report went through [Redact] before. It says
+	// nothing: neither that there is a code nor that there is none.
+	BypassCodeRedacted BypassCodeResult = "redacted"
+)
+
+// BypassCodeAnswer reads the report as the answer to
+// [ActivationLockBypassCode]. The report does not say which command it
+// answers; the caller knows from the command UUID, or by BypassCode not being nil.
+// The text is empty unless the result is [BypassCodeHeld].
+func (r *Report) BypassCodeAnswer() (bypasscode.Text, BypassCodeResult) {
+	switch {
+	case r.BypassCode != nil && r.BypassCode.Reveal() == Redacted:
+		return bypasscode.Text{}, BypassCodeRedacted
+	case r.BypassCode != nil && strings.TrimSpace(r.BypassCode.Reveal()) != "":
+		return *r.BypassCode, BypassCodeHeld // whatever the status: nothing is lost
+	case r.Status == NotNow:
+		return bypasscode.Text{}, BypassCodeNotNow
+	case r.Status != Acknowledged:
+		return bypasscode.Text{}, BypassCodeError
+	case r.BypassCode != nil:
+		return bypasscode.Text{}, BypassCodeEmpty
+	}
+	return bypasscode.Text{}, BypassCodeMissing
+}

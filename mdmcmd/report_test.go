@@ -1,0 +1,270 @@
+package mdmcmd_test
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/mdmcmd"
+)
+
+// code is the one in testdata; no device has it.
+const code = "EZ9UX-71EZ5-AQ8J-EXRX-49LZ-19T2"
+
+func parseReport(tb testing.TB, raw []byte) *mdmcmd.Report {
+	tb.Helper()
+	m, err := mdmcmd.Parse(raw)
+	require.NoError(tb, err)
+	require.IsType(tb, &mdmcmd.Report{}, m)
+	return m.(*mdmcmd.Report)
+}
+
+func TestParseReports(t *testing.T) {
+	t.Parallel()
+	onPhone, onPad, onMac := mdmcmd.Enrollment{UDID: phone}, mdmcmd.Enrollment{UDID: pad}, mdmcmd.Enrollment{UDID: mac}
+	yes, no := pointer(true), pointer(false)
+	for _, test := range []struct {
+		file string
+		want mdmcmd.Report
+	}{
+		{"idle", mdmcmd.Report{Enrollment: onPhone, Status: mdmcmd.Idle}},
+		{"idle-shared-ipad-user", mdmcmd.Report{Status: mdmcmd.Idle, Enrollment: mdmcmd.Enrollment{
+			UDID: pad, UserID: everyPupil, UserShortName: "pupil@example.org", UserLongName: "Pupil Example",
+		}}},
+		{"not-now", mdmcmd.Report{Enrollment: onPhone, Status: mdmcmd.NotNow, CommandUUID: uuid + "1"}},
+		{"command-format-error", mdmcmd.Report{Enrollment: onPhone, Status: mdmcmd.CommandFormatError, CommandUUID: uuid + "2"}},
+		{"error", mdmcmd.Report{
+			Enrollment: onMac, Status: mdmcmd.Error, CommandUUID: uuid + "2", RequestType: "DeviceInformation",
+			ErrorChain: []mdmcmd.ErrorChainItem{
+				{12021, "MCMDMErrorDomain", "Uitgevonden: onbekend verzoek <buiten>", "Invented: unknown request"},
+				{-909, "NSOSStatusErrorDomain", " <NSOSStatusErrorDomain:-909>", ""},
+			},
+		}},
+		{"device-information-iphone", mdmcmd.Report{
+			Enrollment: onPhone, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "3",
+			QueryResponses: &mdmcmd.QueryResponses{
+				UDID: phone, SerialNumber: "XXFAKE0SER1", ProductName: "iPhone17,3", Model: "MYAP3", ModelName: "iPhone",
+				ModelNumber: "MYAP3ZD/A", OSVersion: "26.1", BuildVersion: "23B85", SupplementalBuildVersion: "23B85",
+				IsSupervised: yes, IsMultiUser: no, IsDeviceLocatorServiceEnabled: yes, IsActivationLockEnabled: yes,
+				IsMDMLostModeEnabled: no, AwaitingConfiguration: no,
+				MDMOptions: &mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: yes, IdleRebootAllowed: no},
+				ServiceSubscriptions: []mdmcmd.ServiceSubscription{
+					{Slot: "CTSubscriptionSlotTwo", IMEI: "35 123456 765432 1", MEID: "35123456765432"},
+					{Slot: "CTSubscriptionSlotOne", IMEI: "35 123456 123456 7", MEID: " 35123456123456 "},
+				},
+			},
+		}},
+		{"device-information-ipad", mdmcmd.Report{
+			Enrollment: onPad, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "3",
+			QueryResponses: &mdmcmd.QueryResponses{
+				UDID: pad, SerialNumber: "XXFAKE0SER2", ProductName: "iPad14,1", ModelName: "iPad", OSVersion: "18.1", BuildVersion: "22B83",
+				IsSupervised: yes, IsMultiUser: no, IsDeviceLocatorServiceEnabled: no, IsActivationLockEnabled: no,
+				IsMDMLostModeEnabled: yes, AwaitingConfiguration: yes, MDMOptions: &mdmcmd.MDMOptions{},
+			},
+		}},
+		{"device-information-mac", mdmcmd.Report{
+			Enrollment: onMac, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "4", RequestType: "DeviceInformation",
+			QueryResponses: &mdmcmd.QueryResponses{
+				UDID: mac, ProvisioningUDID: "00008112-000E77778888999F", SerialNumber: "XXFAKEMAC01", ProductName: "Mac14,2", Model: "Mac14,2",
+				ModelName: "MacBook Air", OSVersion: "15.1", BuildVersion: "24B83", EACSPreflight: "not supported",
+				IsSupervised: yes, IsAppleSilicon: yes, IsActivationLockEnabled: no, IsActivationLockSupported: yes,
+				AwaitingConfiguration: no, PINRequiredForEraseDevice: no,
+				MDMOptions: &mdmcmd.MDMOptions{BootstrapTokenAllowed: yes, PromptUserToAllowBootstrapTokenForAuthentication: no},
+			},
+		}},
+		{"device-information-shared-ipad", mdmcmd.Report{
+			Enrollment: onPad, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "3",
+			QueryResponses: &mdmcmd.QueryResponses{
+				UDID: pad, SerialNumber: "XXFAKE0SER3", ProductName: "iPad13,1", OSVersion: "18.1", IsSupervised: yes, IsMultiUser: yes,
+			},
+		}},
+		{"device-information-user-enrollment", mdmcmd.Report{
+			Enrollment: mdmcmd.Enrollment{EnrollmentID: enrolled}, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "3",
+			QueryResponses: &mdmcmd.QueryResponses{
+				ProductName: "iPhone15,2", OSVersion: "26.1", BuildVersion: "23B85", ModelName: "iPhone", IsSupervised: no,
+			},
+		}},
+		{"security-info-mac", mdmcmd.Report{
+			Enrollment: onMac, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "5", RequestType: "SecurityInfo",
+			SecurityInfo: &mdmcmd.SecurityInfoResponse{ManagementStatus: &mdmcmd.ManagementStatus{
+				EnrolledViaDEP: yes, UserApprovedEnrollment: yes, IsUserEnrollment: no, IsActivationLockManageable: no,
+			}},
+		}},
+		{"security-info-ios", mdmcmd.Report{
+			Enrollment: onPhone, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "5",
+			SecurityInfo: &mdmcmd.SecurityInfoResponse{ManagementStatus: &mdmcmd.ManagementStatus{IsUserEnrollment: no}},
+		}},
+		{"settings-array", mdmcmd.Report{
+			Enrollment: onPhone, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "6",
+			Settings: []mdmcmd.SettingsItem{{Item: "MDMOptions", Status: mdmcmd.Acknowledged}},
+		}},
+		{"settings-dictionary", mdmcmd.Report{
+			Enrollment: onPhone, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "6",
+			Settings: []mdmcmd.SettingsItem{{Status: mdmcmd.Acknowledged}},
+		}},
+		{"settings-missing", mdmcmd.Report{Enrollment: onPhone, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "6"}},
+		{"settings-item-error", mdmcmd.Report{
+			Enrollment: onPhone, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "6",
+			Settings: []mdmcmd.SettingsItem{
+				{Item: "DeviceName", Status: mdmcmd.Acknowledged},
+				{Item: "MDMOptions", Status: mdmcmd.Error, ErrorChain: []mdmcmd.ErrorChainItem{
+					{28000, "MCSettingsErrorDomain", "Invented: unknown item", ""},
+				}},
+			},
+		}},
+	} {
+		t.Run(test.file, func(t *testing.T) {
+			t.Parallel()
+			got := parseReport(t, sent(t, test.file))
+			require.Equal(t, &test.want, got)
+			require.Nil(t, got.BypassCode)
+		})
+	}
+}
+
+func TestCellular(t *testing.T) {
+	t.Parallel()
+	const one, two = "CTSubscriptionSlotOne", "CTSubscriptionSlotTwo"
+	for _, test := range []struct {
+		name string
+		q    mdmcmd.QueryResponses
+		want mdmcmd.Cellular
+	}{
+		{"none", mdmcmd.QueryResponses{}, mdmcmd.Cellular{}},
+		{"before iOS 12", mdmcmd.QueryResponses{IMEI: "35 123456 123456 7", MEID: "35123456123456\n"}, mdmcmd.Cellular{IMEI: "351234561234567", MEID: "35123456123456"}},
+		{"both forms", mdmcmd.QueryResponses{IMEI: "1", MEID: "2", ServiceSubscriptions: []mdmcmd.ServiceSubscription{{one, "3", "4"}}}, mdmcmd.Cellular{IMEI: "3", MEID: "4"}},
+		{"empty slot", mdmcmd.QueryResponses{IMEI: "1", MEID: "2", ServiceSubscriptions: []mdmcmd.ServiceSubscription{{Slot: one}}}, mdmcmd.Cellular{IMEI: "1", MEID: "2"}},
+		{"out of order", mdmcmd.QueryResponses{ServiceSubscriptions: []mdmcmd.ServiceSubscription{{two, "2", "x"}, {one, "1 ", " y "}}}, mdmcmd.Cellular{IMEI: "1", IMEI2: "2", MEID: "y"}},
+		{"only slot two", mdmcmd.QueryResponses{ServiceSubscriptions: []mdmcmd.ServiceSubscription{{two, "2", "x"}}}, mdmcmd.Cellular{IMEI2: "2"}},
+		{"unknown slot", mdmcmd.QueryResponses{IMEI: "1", ServiceSubscriptions: []mdmcmd.ServiceSubscription{{"CTSubscriptionSlotThree", "3", "x"}, {"", "4", ""}}}, mdmcmd.Cellular{IMEI: "1"}},
+		{"other digits", mdmcmd.QueryResponses{IMEI: "３5-1/2 a"}, mdmcmd.Cellular{IMEI: "512"}},
+	} {
+		require.Equal(t, test.want, test.q.Cellular(), test.name)
+	}
+	require.Equal(t, mdmcmd.Cellular{IMEI: "351234561234567", IMEI2: "351234567654321", MEID: "35123456123456"},
+		parseReport(t, sent(t, "device-information-iphone")).QueryResponses.Cellular())
+	require.Zero(t, parseReport(t, sent(t, "device-information-ipad")).QueryResponses.Cellular())
+}
+
+func TestSettingsStatus(t *testing.T) {
+	t.Parallel()
+	item := func(name string, status mdmcmd.Status) mdmcmd.SettingsItem {
+		return mdmcmd.SettingsItem{Item: name, Status: status}
+	}
+	for _, test := range []struct {
+		name   string
+		report mdmcmd.Report
+		want   mdmcmd.Status
+	}{
+		{"no items", mdmcmd.Report{Status: mdmcmd.Acknowledged}, mdmcmd.Acknowledged},
+		{"not now", mdmcmd.Report{Status: mdmcmd.NotNow}, mdmcmd.NotNow},
+		{"item", mdmcmd.Report{Status: mdmcmd.Acknowledged, Settings: []mdmcmd.SettingsItem{item("MDMOptions", mdmcmd.Error)}}, mdmcmd.Error},
+		{"item without a name", mdmcmd.Report{Status: mdmcmd.Acknowledged, Settings: []mdmcmd.SettingsItem{item("", mdmcmd.Error)}}, mdmcmd.Error},
+		{"item without a status", mdmcmd.Report{Status: mdmcmd.Acknowledged, Settings: []mdmcmd.SettingsItem{item("MDMOptions", "")}}, mdmcmd.Acknowledged},
+		{"another item", mdmcmd.Report{Status: mdmcmd.Acknowledged, Settings: []mdmcmd.SettingsItem{item("DeviceName", mdmcmd.Error)}}, mdmcmd.Acknowledged},
+		{"two without names", mdmcmd.Report{Status: mdmcmd.Acknowledged, Settings: []mdmcmd.SettingsItem{item("", mdmcmd.Error), item("", mdmcmd.Error)}}, mdmcmd.Acknowledged},
+		{"second item", mdmcmd.Report{Status: mdmcmd.Acknowledged, Settings: []mdmcmd.SettingsItem{item("DeviceName", mdmcmd.Acknowledged), item("MDMOptions", mdmcmd.Error)}}, mdmcmd.Error},
+	} {
+		require.Equal(t, test.want, test.report.SettingsStatus(), test.name)
+	}
+	for file, want := range map[string]mdmcmd.Status{
+		"settings-array": mdmcmd.Acknowledged, "settings-dictionary": mdmcmd.Acknowledged, "settings-missing": mdmcmd.Acknowledged,
+		"settings-item-error": mdmcmd.Error, "error": mdmcmd.Error, "not-now": mdmcmd.NotNow,
+	} {
+		require.Equal(t, want, parseReport(t, sent(t, file)).SettingsStatus(), file)
+	}
+}
+
+func TestBypassCodeAnswer(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		file string
+		has  bool
+		text string
+		want mdmcmd.BypassCodeResult
+	}{
+		{"bypass-code", true, code, mdmcmd.BypassCodeHeld},
+		{"bypass-code-mac", true, code, mdmcmd.BypassCodeHeld},
+		{"bypass-code-beside-error", true, code, mdmcmd.BypassCodeHeld},
+		{"bypass-code-empty", true, "", mdmcmd.BypassCodeEmpty},
+		{"bypass-code-missing", false, "", mdmcmd.BypassCodeMissing},
+		{"bypass-code-not-now", false, "", mdmcmd.BypassCodeNotNow},
+		{"bypass-code-error", false, "", mdmcmd.BypassCodeError},
+		{"command-format-error", false, "", mdmcmd.BypassCodeError},
+		{"bypass-code-redacted", true, "", mdmcmd.BypassCodeRedacted},
+	} {
+		t.Run(test.file, func(t *testing.T) {
+			t.Parallel()
+			r := parseReport(t, sent(t, test.file))
+			require.Equal(t, test.has, r.BypassCode != nil)
+			text, got := r.BypassCodeAnswer()
+			require.Equal(t, test.want, got)
+			require.Equal(t, test.text, text.Reveal())
+			require.Equal(t, test.text == "", text.IsZero())
+		})
+	}
+}
+
+// A code is kept byte for byte, whatever the device calls one and whatever
+// its report says besides.
+func TestBypassCodeAnswerKeepsTheText(t *testing.T) {
+	t.Parallel()
+	for _, status := range []string{"Acknowledged", "Error", "NotNow", "Idle", "CommandFormatError", "New"} {
+		for written, want := range map[string]string{
+			code: code, strings.ToLower(code): strings.ToLower(code), " " + code + "\n": " " + code + "\n", "a": "a",
+			"&lt;&#x41;<!-- x --><![CDATA[&amp;]]>": "<A&amp;", "[Redacted]": "[Redacted]",
+		} {
+			r := parseReport(t, list(`<key>Status</key><string>`+status+`</string><key>ActivationLockBypassCode</key><string>`+written+`</string>`))
+			text, got := r.BypassCodeAnswer()
+			require.Equal(t, mdmcmd.BypassCodeHeld, got)
+			require.Equal(t, want, text.Reveal())
+		}
+		for _, written := range []string{`<string/>`, `<string></string>`, `<string><!-- ` + code + ` --></string>`, `<string><![CDATA[]]></string>`, "<string> \n\t</string>"} {
+			r := parseReport(t, list(`<key>Status</key><string>`+status+`</string><key>ActivationLockBypassCode</key>`+written))
+			text, got := r.BypassCodeAnswer()
+			require.NotEqual(t, mdmcmd.BypassCodeHeld, got)
+			require.Equal(t, status == "Acknowledged", got == mdmcmd.BypassCodeEmpty, status)
+			require.True(t, text.IsZero())
+			require.NotNil(t, r.BypassCode)
+		}
+	}
+}
+
+// spellings of the code that would give it away.
+func spellings(tb testing.TB) []string {
+	parsed, err := bypasscode.Parse(code)
+	require.NoError(tb, err)
+	raw := parsed.RevealBytes()
+	return []string{
+		code, strings.ReplaceAll(code, "-", ""), code[:11],
+		hex.EncodeToString(raw[:]), hex.EncodeToString([]byte(code)),
+		base64.StdEncoding.EncodeToString([]byte(code)), base64.StdEncoding.EncodeToString(raw[:]),
+	}
+}
+
+func TestNothingPrintsTheCodeOfAReport(t *testing.T) {
+	t.Parallel()
+	r := parseReport(t, sent(t, "bypass-code"))
+	text, _ := r.BypassCodeAnswer()
+	encoded, err := json.Marshal(r)
+	require.ErrorIs(t, err, bypasscode.ErrSecret, "encoded without its code, the report would look as if it had none")
+	for name, out := range map[string]string{
+		"pointer": printed(t, r), "value": printed(t, *r), "map": printed(t, map[string]any{"r": r}),
+		"message": printed(t, []mdmcmd.Message{r}), "text": printed(t, text), "json": string(encoded),
+	} {
+		low := strings.ToLower(strings.ReplaceAll(out, " ", ""))
+		for _, spelling := range spellings(t) {
+			if strings.Contains(low, strings.ToLower(spelling)) {
+				t.Fatalf("%s shows the code", name)
+			}
+		}
+	}
+	_, err = json.Marshal(map[string]any{"code": text})
+	require.ErrorIs(t, err, bypasscode.ErrSecret)
+	require.NotContains(t, err.Error(), code)
+}
