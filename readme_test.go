@@ -2,8 +2,6 @@ package sdk_test
 
 import (
 	"context"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
@@ -19,9 +17,12 @@ import (
 
 // quickStart is the README's code with what a host has around it. The comment
 // lines mark where it begins and ends.
-func quickStart(ctx context.Context, w http.ResponseWriter, store *memstore.Store, udid string, body []byte, queue func(string, string, []byte), keep func(string, []byte)) {
+func quickStart(ctx context.Context, store *memstore.Store, udid string, body []byte, queue func(string, string, []byte), keep func(string, []byte)) error {
 	// README begin
-	codes, _ := escrow.New(store.Escrow())
+	codes, err := escrow.New(store.Escrow())
+	if err != nil {
+		return err
+	}
 	locks, err := engine.New(engine.Config{
 		Escrow:    codes,
 		Inventory: store.Inventory(),
@@ -29,17 +30,19 @@ func quickStart(ctx context.Context, w http.ResponseWriter, store *memstore.Stor
 			ActivationLockAllowedWhileSupervised: new(true),
 		}},
 	})
-	// …
+	if err != nil {
+		return err
+	}
 	out, err := locks.HandleReport(ctx, engine.Enrollment{ID: udid}, body)
 	if err != nil {
-		w.WriteHeader(http.StatusInternalServerError) // the device sends it again
-		return
+		return err // answer with HTTP 500: the device sends its report again
 	}
 	for _, c := range out.Commands {
 		queue(udid, c.UUID, c.Plist)
 	}
 	keep(udid, out.Redacted) // the report, without the code in it
 	// README end
+	return nil
 }
 
 func TestReadmeQuickStart(t *testing.T) {
@@ -55,8 +58,8 @@ func TestReadmeQuickStart(t *testing.T) {
 
 	var queued, kept []byte
 	body := []byte(`<plist><dict><key>Status</key><string>Idle</string><key>UDID</key><string>U</string></dict></plist>`)
-	quickStart(t.Context(), httptest.NewRecorder(), memstore.New(), "U", body,
-		func(_, _ string, raw []byte) { queued = raw }, func(_ string, raw []byte) { kept = raw })
+	require.NoError(t, quickStart(t.Context(), memstore.New(), "U", body,
+		func(_, _ string, raw []byte) { queued = raw }, func(_ string, raw []byte) { kept = raw }))
 	require.Contains(t, string(queued), "DeviceInformation")
 	require.Equal(t, body, kept)
 }
