@@ -1,0 +1,194 @@
+package inventory
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/activationlock/sdk/activationlock"
+	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/mdmcmd"
+)
+
+// Record is what is known of one enrollment. Times are zero where nothing
+// happened yet.
+type Record struct {
+	EnrollmentID   string
+	ParentID       string // of the device channel, for a user channel
+	Channel        mdmcmd.Channel
+	UserEnrollment bool
+
+	AuthenticatedAt time.Time // this enrollment began; zero if it was there before us
+	TokenAt         time.Time // last TokenUpdate of this enrollment
+	CheckedOutAt    time.Time // this enrollment ended
+	LastSeen        time.Time
+
+	Facts    Facts
+	Evidence []activationlock.Evidence // oldest first, runs of the same shortened
+
+	// Exchanges hold, by request type, what was asked and answered in this
+	// enrollment.
+	Exchanges map[string]Exchange
+	// CodeWanted says that something happened for which the bypass code must be
+	// asked (again), whatever is known; CodeCause says what.
+	CodeWanted bool
+	CodeCause  escrow.Cause
+	// CodeID is the escrow record of the code that the device gave, on being
+	// asked, in this enrollment; "" if it did not. What came before may be
+	// stale: the device may have been erased.
+	CodeID string
+	// OptionsSent are the options of the last Settings command.
+	OptionsSent mdmcmd.MDMOptions
+}
+
+// Facts are what a device said of itself. "" and nil are unknown.
+type Facts struct {
+	SerialNumber, UDID                                    string
+	ProductName, ModelName, OSVersion, BuildVersion       string
+	Supervised, SharedIPad, FindMy, AwaitingConfiguration *bool
+	LockSupported, LockManageable                         *bool // Macs
+	LockAllowed                                           *bool // ActivationLockAllowedWhileSupervised
+	LostMode                                              *bool
+	Cellular                                              mdmcmd.Cellular
+}
+
+// Platform tells the platform from the product name.
+func (f Facts) Platform() mdmcmd.Platform { return mdmcmd.PlatformOf(f.ProductName) }
+
+// Exchange is the state of one command: asked, answered, and when to ask
+// again.
+type Exchange struct {
+	UUIDs      []string  // asked and not answered, the last ones, newest last
+	AskedAt    time.Time // last
+	AnsweredAt time.Time // last; NotNow is no answer
+	Answer     Answer
+	// AgainAt is when the command may be asked again: it was answered, refused,
+	// or lost by then.
+	AgainAt time.Time
+	// OverdueAt is the deadline of the first question since the last answer;
+	// zero if there is none.
+	OverdueAt time.Time
+}
+
+// Answer is what came of a command.
+type Answer string
+
+// The answers.
+const (
+	Done     Answer = "done"
+	Refused  Answer = "refused"
+	WithCode Answer = "code"
+	NoCode   Answer = "no code" // acknowledged without one
+)
+
+const (
+	keptUUIDs    = 8
+	keptEvidence = 16
+)
+
+// Ask notes that a command goes out. An answer is expected before the deadline,
+// after which the command may be asked again.
+func (x Exchange) Ask(uuid string, now, deadline time.Time) Exchange {
+	x.UUIDs = append(slices.Clone(x.UUIDs), uuid)
+	x.UUIDs = x.UUIDs[max(0, len(x.UUIDs)-keptUUIDs):]
+	x.AskedAt, x.AgainAt = now, deadline
+	if x.OverdueAt.IsZero() {
+		x.OverdueAt = deadline
+	}
+	return x
+}
+
+// Asked reports whether a command with that UUID went out and was not answered.
+func (x Exchange) Asked(uuid string) bool { return uuid != "" && slices.Contains(x.UUIDs, uuid) }
+
+// Answered notes the answer to one command, and when to ask again if there is
+// need. The same answer again is none, and neither is one to a command that was
+// not asked.
+func (x Exchange) Answered(uuid string, a Answer, now, again time.Time) Exchange {
+	if !x.Asked(uuid) {
+		return x
+	}
+	x.UUIDs = slices.DeleteFunc(slices.Clone(x.UUIDs), func(asked string) bool { return asked == uuid })
+	x.Answer, x.AnsweredAt, x.AgainAt, x.OverdueAt = a, now, again, time.Time{}
+	return x
+}
+
+// Overdue reports whether a question is open past its deadline.
+func (x Exchange) Overdue(now time.Time) bool {
+	return !x.OverdueAt.IsZero() && !now.Before(x.OverdueAt)
+}
+
+// Live reports whether the enrollment is complete and did not end.
+func (r *Record) Live() bool { return !r.TokenAt.IsZero() && r.CheckedOutAt.IsZero() }
+
+// Subject is what the enrollment's codes are filed under.
+func (r *Record) Subject() escrow.Subject {
+	return escrow.SubjectOf(r.Facts.SerialNumber, r.EnrollmentID)
+}
+
+// AddEvidence adds evidence in its place, since clocks step and servers race,
+// and keeps the list short: of a run of the same, the first and the last.
+func (r *Record) AddEvidence(e activationlock.Evidence) {
+	same := func(a, b activationlock.Evidence) bool {
+		a.At, b.At = time.Time{}, time.Time{}
+		return a == b
+	}
+	at := len(r.Evidence)
+	for at > 0 && r.Evidence[at-1].At.After(e.At) {
+		at--
+	}
+	all := slices.Insert(slices.Clone(r.Evidence), at, e)
+	var short []activationlock.Evidence
+	for i, e := range all {
+		if i == 0 || i == len(all)-1 || !same(all[i-1], e) || !same(e, all[i+1]) {
+			short = append(short, e)
+		}
+	}
+	r.Evidence = short[max(0, len(short)-keptEvidence):]
+}
+
+// Clone returns a copy that shares nothing that can change.
+func (r *Record) Clone() Record {
+	c := *r
+	c.Evidence = slices.Clone(r.Evidence)
+	c.Exchanges = maps.Clone(r.Exchanges)
+	for k, x := range c.Exchanges {
+		x.UUIDs = slices.Clone(x.UUIDs)
+		c.Exchanges[k] = x
+	}
+	for _, p := range []**bool{
+		&c.Facts.Supervised, &c.Facts.SharedIPad, &c.Facts.FindMy, &c.Facts.AwaitingConfiguration,
+		&c.Facts.LockSupported, &c.Facts.LockManageable, &c.Facts.LockAllowed, &c.Facts.LostMode,
+		&c.OptionsSent.ActivationLockAllowedWhileSupervised, &c.OptionsSent.BootstrapTokenAllowed,
+		&c.OptionsSent.PromptUserToAllowBootstrapTokenForAuthentication, &c.OptionsSent.IdleRebootAllowed,
+	} {
+		if *p != nil {
+			*p = new(**p)
+		}
+	}
+	return c
+}
+
+// Situation is what the lock's status depends on.
+func (r *Record) Situation(codes []escrow.Record, now time.Time) activationlock.Situation {
+	s := activationlock.Situation{
+		Applicable: activationlock.Applicability(r.Facts.ProductName, r.Facts.OSVersion, r.Facts.LockSupported),
+		Lock:       activationlock.Derive(r.Evidence),
+		Supervised: r.Facts.Supervised,
+	}
+	for _, c := range codes {
+		s.Codes = append(s.Codes, activationlock.HeldCode{Kind: c.Kind})
+	}
+	switch asked := r.Exchanges[mdmcmd.ActivationLockBypassCode.RequestType()]; {
+	case asked.Overdue(now):
+		s.Question = activationlock.Overdue
+	case !asked.AnsweredAt.IsZero(): // also while it is asked again
+		s.Question = activationlock.Answered
+	}
+	return s
+}
+
+// Status is the value of the report's column "Activation Lock Status".
+func (r *Record) Status(codes []escrow.Record, now time.Time) activationlock.Status {
+	return activationlock.StatusOf(r.Situation(codes, now))
+}

@@ -1,0 +1,427 @@
+package inventory_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/activationlock/sdk/activationlock"
+	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/inventory"
+	"github.com/activationlock/sdk/mdmcmd"
+)
+
+// at is the nth hour.
+func at(hour int) time.Time {
+	return time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC).Add(time.Duration(hour) * time.Hour)
+}
+
+func TestExchange(t *testing.T) {
+	t.Parallel()
+	var x inventory.Exchange
+	require.False(t, x.Asked("1"))
+	require.False(t, x.Asked(""))
+	require.False(t, x.Overdue(at(1000)), "nothing was asked")
+
+	x = x.Ask("1", at(1), at(10))
+	require.Equal(t, inventory.Exchange{UUIDs: []string{"1"}, AskedAt: at(1), AgainAt: at(10), OverdueAt: at(10)}, x)
+	require.True(t, x.Asked("1"))
+	require.False(t, x.Asked("2"))
+	require.False(t, x.Asked(""))
+	require.False(t, x.Overdue(at(10).Add(-1)))
+	require.True(t, x.Overdue(at(10)), "the deadline itself is too late")
+	require.True(t, x.Overdue(at(11)))
+
+	// Asked again, the first deadline stays: the device is no less overdue.
+	x = x.Ask("2", at(10), at(20))
+	require.Equal(t, inventory.Exchange{UUIDs: []string{"1", "2"}, AskedAt: at(10), AgainAt: at(20), OverdueAt: at(10)}, x)
+	require.True(t, x.Overdue(at(10)))
+
+	// An answer, if only to the first, ends that; the second may still come.
+	x = x.Answered("1", inventory.NoCode, at(12), at(18))
+	require.Equal(t, inventory.Exchange{UUIDs: []string{"2"}, AskedAt: at(10), AnsweredAt: at(12), Answer: inventory.NoCode, AgainAt: at(18)}, x)
+	require.False(t, x.Overdue(at(1000)))
+
+	// The same answer again is none, nor is one to what was not asked.
+	for _, uuid := range []string{"1", "3", ""} {
+		require.Equal(t, x, x.Answered(uuid, inventory.WithCode, at(13), at(30)), "%q", uuid)
+	}
+	x = x.Answered("2", inventory.WithCode, at(14), at(30))
+	require.Equal(t, inventory.Exchange{UUIDs: []string{}, AskedAt: at(10), AnsweredAt: at(14), Answer: inventory.WithCode, AgainAt: at(30)}, x)
+
+	// And a new question has its own deadline.
+	x = x.Ask("4", at(30), at(40))
+	require.Equal(t, at(40), x.OverdueAt)
+	require.Equal(t, at(14), x.AnsweredAt)
+}
+
+func TestExchangeKeepsTheLastQuestions(t *testing.T) {
+	t.Parallel()
+	var x inventory.Exchange
+	for i := range 20 {
+		x = x.Ask(fmt.Sprint(i), at(i), at(i+1))
+	}
+	require.Equal(t, []string{"12", "13", "14", "15", "16", "17", "18", "19"}, x.UUIDs)
+	require.Equal(t, at(1), x.OverdueAt)
+	require.False(t, x.Asked("11"))
+	require.True(t, x.Asked("12"))
+}
+
+// An exchange is a value: what was made of it never changes it.
+func TestExchangeSharesNothing(t *testing.T) {
+	t.Parallel()
+	var x inventory.Exchange
+	for i := range 8 {
+		x = x.Ask(fmt.Sprint(i), at(i), at(i+1))
+	}
+	x.UUIDs = append(make([]string, 0, 100), x.UUIDs...) // room to write into
+	before := slices.Clone(x.UUIDs)
+	a, b := x.Ask("a", at(20), at(21)), x.Ask("b", at(20), at(21))
+	c := x.Answered("3", inventory.Done, at(20), at(21))
+	require.Equal(t, before, x.UUIDs)
+	require.Equal(t, "a", a.UUIDs[7])
+	require.Equal(t, "b", b.UUIDs[7])
+	require.Equal(t, []string{"0", "1", "2", "4", "5", "6", "7"}, c.UUIDs)
+}
+
+// said makes evidence of the nth hour.
+func said(state activationlock.State, source activationlock.Source, hour int) activationlock.Evidence {
+	return activationlock.Evidence{State: state, Source: source, At: at(hour)}
+}
+
+func TestAddEvidence(t *testing.T) {
+	t.Parallel()
+	const on, off, device, other = activationlock.On, activationlock.Off, activationlock.SourceDevice, activationlock.Source("other")
+	type evidence = []activationlock.Evidence
+	for _, test := range []struct {
+		name        string
+		given, want evidence
+	}{
+		{"one", evidence{said(on, device, 1)}, evidence{said(on, device, 1)}},
+		{"two of a run", evidence{said(on, device, 1), said(on, device, 2)}, evidence{said(on, device, 1), said(on, device, 2)}},
+		{
+			"of a run the first and the last",
+			evidence{said(on, device, 1), said(on, device, 2), said(on, device, 3), said(on, device, 4)},
+			evidence{said(on, device, 1), said(on, device, 4)},
+		},
+		{
+			"of each run",
+			evidence{said(off, device, 1), said(off, device, 2), said(off, device, 3), said(on, device, 4), said(on, device, 5), said(on, device, 6), said(off, device, 7)},
+			evidence{said(off, device, 1), said(off, device, 3), said(on, device, 4), said(on, device, 6), said(off, device, 7)},
+		},
+		{
+			"another source is another run",
+			evidence{said(on, device, 1), said(on, device, 2), said(on, other, 3), said(on, device, 4)},
+			evidence{said(on, device, 1), said(on, device, 2), said(on, other, 3), said(on, device, 4)},
+		},
+		{
+			"late evidence goes to its place",
+			evidence{said(off, device, 5), said(on, device, 2), said(on, device, 6)},
+			evidence{said(on, device, 2), said(off, device, 5), said(on, device, 6)},
+		},
+		{
+			"and cannot push out what is newer",
+			evidence{said(off, device, 4), said(on, device, 1), said(on, device, 5), said(on, device, 3)},
+			evidence{said(on, device, 1), said(on, device, 3), said(off, device, 4), said(on, device, 5)},
+		},
+		{
+			"late in a run it is nothing new",
+			evidence{said(on, device, 1), said(on, device, 5), said(on, device, 3)},
+			evidence{said(on, device, 1), said(on, device, 5)},
+		},
+		{
+			"of the same moment in the order given",
+			evidence{said(on, device, 1), said(off, device, 1), said(on, other, 1)},
+			evidence{said(on, device, 1), said(off, device, 1), said(on, other, 1)},
+		},
+	} {
+		var r inventory.Record
+		for _, e := range test.given {
+			r.AddEvidence(e)
+		}
+		require.Equal(t, test.want, r.Evidence, test.name)
+	}
+
+	// A record that was copied does not change with the copy.
+	r := inventory.Record{Evidence: append(make(evidence, 0, 100), said(on, device, 1), said(on, device, 2))}
+	for _, e := range (evidence{said(on, device, 3), said(off, device, 0), said(off, device, 9)}) {
+		same := r
+		same.AddEvidence(e)
+		require.Equal(t, evidence{said(on, device, 1), said(on, device, 2)}, r.Evidence)
+		require.Equal(t, activationlock.Evidence{}, r.Evidence[:3][2])
+	}
+}
+
+// However much is added, in order or not, the list stays short and its end
+// says what all of it would have said.
+func TestEvidenceIsShortenedWithoutChangingTheState(t *testing.T) {
+	t.Parallel()
+	const seed = 20261122
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
+	states := []activationlock.State{activationlock.On, activationlock.Off, activationlock.On, activationlock.Off, activationlock.StateUnknown}
+	kinds := []activationlock.LockKind{activationlock.KindUnknown, activationlock.UserLinked, activationlock.OrganizationLinked}
+	sources := []activationlock.Source{activationlock.SourceDevice, "other"}
+	seen := map[activationlock.State]int{}
+	for round := range 150 {
+		var r inventory.Record
+		var all []activationlock.Evidence
+		hour, disorder, steady := 100, random.IntN(2)*8, random.IntN(6)
+		e := said(activationlock.Off, activationlock.SourceDevice, 0)
+		for range random.IntN(60) {
+			hour += random.IntN(3)
+			if random.IntN(steady+1) == 0 {
+				e.State, e.Kind, e.Source = states[random.IntN(len(states))], kinds[random.IntN(len(kinds))], sources[random.IntN(len(sources))]
+			}
+			e.At = at(hour - random.IntN(disorder+1))
+			all = append(all, e)
+			r.AddEvidence(e)
+
+			want, got := activationlock.Derive(all), activationlock.Derive(r.Evidence)
+			require.Equal(t, want.State, got.State, "round %d: %+v", round, all)
+			require.Equal(t, want.Kind, got.Kind, "round %d: %+v", round, all)
+			require.False(t, got.Since.Before(want.Since) && want.State != activationlock.StateUnknown && disorder == 0, "round %d: %+v", round, all)
+			seen[got.State]++
+			require.LessOrEqual(t, len(r.Evidence), 16)
+			require.True(t, slices.IsSortedFunc(r.Evidence, func(a, b activationlock.Evidence) int { return a.At.Compare(b.At) }))
+			for _, kept := range r.Evidence {
+				require.Contains(t, all, kept, "nothing is made up")
+			}
+		}
+		if disorder == 0 {
+			// The end of the list is what an independent look finds: the first and
+			// the last of each run.
+			var runs []activationlock.Evidence
+			for i, e := range all {
+				same := func(j int) bool {
+					return j >= 0 && j < len(all) && all[j].State == e.State && all[j].Kind == e.Kind && all[j].Source == e.Source
+				}
+				if !same(i-1) || !same(i+1) {
+					runs = append(runs, e)
+				}
+			}
+			require.Equal(t, runs[max(0, len(runs)-16):], r.Evidence, "round %d", round)
+		}
+	}
+	require.Len(t, seen, 3)
+}
+
+// fill sets every field to something that is not zero.
+func fill(t *testing.T, v reflect.Value, count *int) {
+	t.Helper()
+	*count++
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(fmt.Sprint("text ", *count))
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		v.SetInt(int64(*count))
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		v.SetUint(uint64(*count))
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(t, v.Elem(), count)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 4))
+		for i := range v.Len() {
+			fill(t, v.Index(i), count)
+		}
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		for range 2 {
+			key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+			fill(t, key, count)
+			fill(t, value, count)
+			v.SetMapIndex(key, value)
+		}
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			v.Set(reflect.ValueOf(at(*count)))
+			return
+		}
+		for i := range v.NumField() {
+			require.True(t, v.Type().Field(i).IsExported(), "%s has a field that a store cannot keep", v.Type())
+			fill(t, v.Field(i), count)
+		}
+	default:
+		require.Fail(t, "a record should not have this", v.Type().String())
+	}
+}
+
+// shared lists the paths at which two values use the same memory.
+func shared(a, b reflect.Value, path string) (paths []string) {
+	switch a.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		if a.IsNil() || b.IsNil() {
+			return nil
+		}
+		if a.UnsafePointer() == b.UnsafePointer() {
+			return []string{path}
+		}
+	}
+	switch a.Kind() {
+	case reflect.Pointer:
+		return shared(a.Elem(), b.Elem(), path)
+	case reflect.Slice:
+		for i := range a.Len() {
+			paths = append(paths, shared(a.Index(i), b.Index(i), fmt.Sprintf("%s[%d]", path, i))...)
+		}
+	case reflect.Map:
+		for _, key := range a.MapKeys() {
+			paths = append(paths, shared(a.MapIndex(key), b.MapIndex(key), fmt.Sprintf("%s[%v]", path, key))...)
+		}
+	case reflect.Struct:
+		if a.Type() == reflect.TypeFor[time.Time]() {
+			return nil // its location never changes
+		}
+		for i := range a.NumField() {
+			paths = append(paths, shared(a.Field(i), b.Field(i), path+"."+a.Type().Field(i).Name)...)
+		}
+	}
+	return paths
+}
+
+func TestCloneSharesNothing(t *testing.T) {
+	t.Parallel()
+	var r inventory.Record
+	count := 0
+	fill(t, reflect.ValueOf(&r).Elem(), &count)
+	require.Greater(t, count, 50)
+	c := r.Clone()
+	require.Equal(t, r, c)
+	require.Empty(t, shared(reflect.ValueOf(r), reflect.ValueOf(c), "Record"))
+
+	// The test sees what is shared: a plain copy shares plenty.
+	same := r
+	require.Contains(t, shared(reflect.ValueOf(r), reflect.ValueOf(same), "Record"), "Record.Facts.Supervised")
+	require.Contains(t, shared(reflect.ValueOf(r), reflect.ValueOf(same), "Record"), "Record.Exchanges")
+
+	// And nothing comes of nothing.
+	var zero inventory.Record
+	require.Equal(t, inventory.Record{}, zero.Clone())
+}
+
+func TestLive(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		record inventory.Record
+		want   bool
+	}{
+		{inventory.Record{}, false},
+		{inventory.Record{AuthenticatedAt: at(1)}, false},
+		{inventory.Record{AuthenticatedAt: at(1), TokenAt: at(2)}, true},
+		{inventory.Record{TokenAt: at(2)}, true},
+		{inventory.Record{TokenAt: at(2), CheckedOutAt: at(3)}, false},
+		{inventory.Record{CheckedOutAt: at(3)}, false},
+	} {
+		require.Equal(t, test.want, test.record.Live(), "%+v", test.record)
+	}
+}
+
+func TestSubject(t *testing.T) {
+	t.Parallel()
+	r := inventory.Record{EnrollmentID: "E"}
+	require.Equal(t, escrow.Subject{EnrollmentID: "E"}, r.Subject())
+	r.Facts.SerialNumber = "S"
+	require.Equal(t, escrow.Subject{SerialNumber: "S"}, r.Subject())
+}
+
+func TestPlatform(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, mdmcmd.IOS, inventory.Facts{ProductName: "iPad13,1"}.Platform())
+	require.Equal(t, mdmcmd.MacOS, inventory.Facts{ProductName: "Mac14,2"}.Platform())
+	require.Empty(t, inventory.Facts{}.Platform())
+}
+
+// locked is a supervised phone with its lock on.
+func locked() inventory.Record {
+	return inventory.Record{
+		EnrollmentID: "E",
+		Facts:        inventory.Facts{ProductName: "iPhone17,3", OSVersion: "26.1", Supervised: new(true)},
+		Evidence:     []activationlock.Evidence{said(activationlock.Off, activationlock.SourceDevice, 1), said(activationlock.On, activationlock.SourceDevice, 2)},
+	}
+}
+
+const question = "ActivationLockBypassCode"
+
+func TestSituation(t *testing.T) {
+	t.Parallel()
+	r := locked()
+	r.Exchanges = map[string]inventory.Exchange{"DeviceInformation": inventory.Exchange{}.Ask("1", at(1), at(2))}
+	want := activationlock.Situation{
+		Applicable: activationlock.On,
+		Lock:       activationlock.Lock{State: activationlock.On, Source: activationlock.SourceDevice, Since: at(2)},
+		Supervised: new(true),
+	}
+	require.Equal(t, want, r.Situation(nil, at(100)), "an open question of another type says nothing")
+
+	// A Mac's own answer counts.
+	mac := inventory.Record{Facts: inventory.Facts{ProductName: "Mac14,2", OSVersion: "15.1", LockSupported: new(false)}}
+	require.Equal(t, activationlock.Situation{Applicable: activationlock.Off}, mac.Situation(nil, at(1)))
+
+	codes := []escrow.Record{{Kind: bypasscode.Server, State: escrow.Superseded}, {Kind: bypasscode.Device, State: escrow.Current}}
+	want.Codes = []activationlock.HeldCode{{Kind: bypasscode.Server}, {Kind: bypasscode.Device}}
+	require.Equal(t, want, r.Situation(codes, at(100)))
+
+	asked := inventory.Exchange{}.Ask("1", at(10), at(20))
+	answered := asked.Answered("1", inventory.NoCode, at(12), at(18))
+	for _, test := range []struct {
+		name     string
+		exchange inventory.Exchange
+		hour     int
+		want     activationlock.Question
+	}{
+		{"never", inventory.Exchange{}, 100, activationlock.NotAsked},
+		{"in time", asked, 19, activationlock.NotAsked},
+		{"at the deadline", asked, 20, activationlock.Overdue},
+		{"past it", asked, 100, activationlock.Overdue},
+		{"past it and asked again", asked.Ask("2", at(20), at(30)), 21, activationlock.Overdue},
+		{"answered", answered, 100, activationlock.Answered},
+		{"refused", asked.Answered("1", inventory.Refused, at(12), at(18)), 100, activationlock.Answered},
+		{"with a code", asked.Answered("1", inventory.WithCode, at(12), at(18)), 100, activationlock.Answered},
+		{"answered late", asked.Answered("1", inventory.NoCode, at(25), at(30)), 100, activationlock.Answered},
+		{"answered, and asked again", answered.Ask("2", at(18), at(28)), 20, activationlock.Answered},
+		{"answered, and asked again in vain", answered.Ask("2", at(18), at(28)), 28, activationlock.Overdue},
+	} {
+		r.Exchanges[question] = test.exchange
+		require.Equal(t, test.want, r.Situation(nil, at(test.hour)).Question, test.name)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	device, server := escrow.Record{Kind: bypasscode.Device}, escrow.Record{Kind: bypasscode.Server}
+	overdue := map[string]inventory.Exchange{question: inventory.Exchange{}.Ask("1", at(10), at(20))}
+	answered := map[string]inventory.Exchange{question: inventory.Exchange{}.Ask("1", at(10), at(20)).Answered("1", inventory.NoCode, at(12), at(18))}
+	for _, test := range []struct {
+		name  string
+		of    func(*inventory.Record)
+		codes []escrow.Record
+		want  activationlock.Status
+	}{
+		{"nothing is known", func(r *inventory.Record) { *r = inventory.Record{} }, nil, activationlock.Unknown},
+		{"iOS 7.0", func(r *inventory.Record) { r.Facts.OSVersion = "7.0.4" }, []escrow.Record{device}, activationlock.NotApplicable},
+		{"off", func(r *inventory.Record) { r.AddEvidence(said(activationlock.Off, activationlock.SourceDevice, 3)) }, []escrow.Record{device}, activationlock.NotEnabled},
+		{"a device code", func(*inventory.Record) {}, []escrow.Record{device}, activationlock.EnabledWithBypassCode},
+		{"a server code", func(*inventory.Record) {}, []escrow.Record{server}, activationlock.EnabledWithBypassCode},
+		{"the wrong code", func(r *inventory.Record) {
+			r.Evidence[1].Kind, r.Exchanges = activationlock.UserLinked, answered
+		}, []escrow.Record{server}, activationlock.EnabledWithoutBypassCodeNotProvided},
+		{"unsupervised", func(r *inventory.Record) { r.Facts.Supervised, r.Exchanges = new(false), overdue }, nil, activationlock.EnabledWithoutBypassCodeNotSupervised},
+		{"overdue", func(r *inventory.Record) { r.Exchanges = overdue }, nil, activationlock.EnabledWithoutBypassCodeUnreachable},
+		{"answered", func(r *inventory.Record) { r.Exchanges = answered }, nil, activationlock.EnabledWithoutBypassCodeNotProvided},
+		{"not asked", func(*inventory.Record) {}, nil, activationlock.Unknown},
+	} {
+		r := locked()
+		test.of(&r)
+		require.Equal(t, test.want, r.Status(test.codes, at(100)), test.name)
+		require.Equal(t, activationlock.StatusOf(r.Situation(test.codes, at(100))), r.Status(test.codes, at(100)))
+	}
+}
