@@ -69,7 +69,8 @@ func (e *SyntaxError) Error() string {
 // of the same bytes see different lists is an error: internal subsets, custom
 // entities, other encodings, processing instructions, namespaces, attributes
 // (except on plist), unknown elements, text between elements, elements inside
-// leaves, a key without a value, a key twice in a dictionary, trailing data.
+// leaves, a key without a value, a key twice in a dictionary, a byte order mark,
+// trailing data.
 //
 // It does not recurse, and its memory is bounded by the names of the keys.
 func Walk(data []byte, visit func(Token) error) error {
@@ -110,7 +111,7 @@ func (w *walker) list() error {
 		return ErrBinary
 	}
 	if w.has("\xef\xbb\xbf") {
-		w.at += 3
+		return w.fail("a byte order mark") // which some parsers read and others do not
 	}
 	if err := w.declaration(); err != nil {
 		return err
@@ -384,6 +385,9 @@ func (w *walker) element() error {
 	}
 	if (kind == True || kind == False) && strings.TrimSpace(text(w.data[start:end])) != "" {
 		return failTag("text in a boolean")
+	}
+	if kind == Real && strings.TrimSpace(text(w.data[start:end])) == "" {
+		return failTag("a real without a number") // which the library takes for 0
 	}
 	return w.emit(kind, start, end)
 }
