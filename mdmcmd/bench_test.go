@@ -33,6 +33,9 @@ type plain struct {
 		Item, Status string
 		ErrorChain   []plainError
 	}
+	MessageResult, Timestamp                                      string
+	Latitude, Longitude                                           *float64
+	HorizontalAccuracy, VerticalAccuracy, Altitude, Speed, Course *float64
 }
 
 type plainError struct {

@@ -16,6 +16,10 @@ import (
 type Command interface {
 	// RequestType is the command's name in the protocol.
 	RequestType() string
+	// Availability says on which platforms the command works.
+	Availability() []Availability
+	// AccessRight is the right that the server needs for it.
+	AccessRight() AccessRight
 	// payload returns the keys to encode, as a struct (plist.Marshal does not
 	// follow a pointer in an interface), or says which one is missing.
 	payload() (any, error)
@@ -25,14 +29,32 @@ type Command interface {
 type SimpleCommand string
 
 const (
-	// ActivationLockBypassCode asks for the code that the device made. Supervised
-	// devices only: iOS 7.1, macOS 10.15 (device channel), visionOS 2.0; not
-	// Shared iPad, not user enrollment. No access right. The code can be had for
-	// 15 days after supervision began.
+	// ActivationLockBypassCode asks for the code that the device made, which it
+	// gives for 15 days after its supervision began.
 	ActivationLockBypassCode SimpleCommand = "ActivationLockBypassCode"
 
-	// SecurityInfo asks for the security state. All platforms; access right 1024.
+	// ClearActivationLockBypassCode removes the code from the device. It does not
+	// lift a lock and clears nothing at Apple; what the device does with a later
+	// question for its code is not documented. A server that keeps codes has no
+	// need of it.
+	ClearActivationLockBypassCode SimpleCommand = "ClearActivationLockBypassCode"
+
+	// SecurityInfo asks for the security state; on a Mac it says whether the
+	// server may manage Activation Lock.
 	SecurityInfo SimpleCommand = "SecurityInfo"
+
+	// DisableLostMode ends Managed Lost Mode.
+	DisableLostMode SimpleCommand = "DisableLostMode"
+
+	// DeviceLocation asks where a device in Managed Lost Mode is.
+	DeviceLocation SimpleCommand = "DeviceLocation"
+
+	// PlayLostModeSound makes a device in Managed Lost Mode play a sound.
+	PlayLostModeSound SimpleCommand = "PlayLostModeSound"
+
+	// DeviceConfigured lets Setup Assistant go on after
+	// await_device_configured: after it, the user may turn Find My on.
+	DeviceConfigured SimpleCommand = "DeviceConfigured"
 )
 
 // RequestType returns the command's name.
@@ -40,15 +62,15 @@ func (c SimpleCommand) RequestType() string { return string(c) }
 
 func (c SimpleCommand) payload() (any, error) {
 	switch c {
-	case ActivationLockBypassCode, SecurityInfo:
+	case ActivationLockBypassCode, ClearActivationLockBypassCode, SecurityInfo,
+		DisableLostMode, DeviceLocation, PlayLostModeSound, DeviceConfigured:
 		return struct{ RequestType string }{string(c)}, nil
 	}
 	return nil, errors.New("not a command without keys")
 }
 
-// DeviceInformation asks for facts. All platforms; access right 16 for most
-// queries, 32 for [QueryServiceSubscriptions]. What a device does not know or
-// the server may not ask is left out of the answer without an error.
+// DeviceInformation asks for facts. What a device does not know or the server
+// may not ask is left out of the answer without an error.
 type DeviceInformation struct {
 	Queries []Query // required; see [DefaultQueries]
 }
@@ -71,8 +93,8 @@ func (c DeviceInformation) payload() (any, error) {
 	}{c.RequestType(), c.Queries}, nil
 }
 
-// Settings changes the options of device management. iOS 7.0, macOS 10.15
-// (device channel), visionOS 2.0; not tvOS, not watchOS; access right 2048.
+// Settings changes the options of device management: it sends the one item
+// MDMOptions.
 type Settings struct {
 	// MDMOptions is the whole set to send. Name every option that must hold:
 	// whether a device resets the ones left out is not documented.

@@ -1,10 +1,6 @@
 package mdmcmd_test
 
 import (
-	"bytes"
-	"encoding/json"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -45,9 +41,10 @@ var commands = []struct {
 	}, {
 		"device information of an iPhone",
 		mdmcmd.DeviceInformation{Queries: []mdmcmd.Query{
-			"UDID", "SerialNumber", "ProductName", "ModelName", "OSVersion", "BuildVersion", "IsSupervised", "IsMultiUser",
-			"IsDeviceLocatorServiceEnabled", "IsActivationLockEnabled", "IsMDMLostModeEnabled", "AwaitingConfiguration",
-			"MDMOptions", "ServiceSubscriptions",
+			mdmcmd.QueryUDID, mdmcmd.QuerySerialNumber, mdmcmd.QueryProductName, mdmcmd.QueryModelName, mdmcmd.QueryOSVersion,
+			mdmcmd.QueryBuildVersion, mdmcmd.QueryIsSupervised, mdmcmd.QueryIsMultiUser, mdmcmd.QueryIsDeviceLocatorServiceEnabled,
+			mdmcmd.QueryIsActivationLockEnabled, mdmcmd.QueryIsMDMLostModeEnabled, mdmcmd.QueryAwaitingConfiguration,
+			mdmcmd.QueryMDMOptions, mdmcmd.QueryServiceSubscriptions,
 		}},
 		nil, "DeviceInformation.ios.command.plist",
 	}, {
@@ -59,8 +56,96 @@ var commands = []struct {
 	}, {
 		"forbid", mdmcmd.Settings{MDMOptions: mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: pointer(false)}},
 		settings(dict{"ActivationLockAllowedWhileSupervised": false}), "Settings.MDMOptions.forbid.command.plist",
+	}, {
+		"device information of a Mac",
+		mdmcmd.DeviceInformation{Queries: []mdmcmd.Query{
+			mdmcmd.QueryUDID, mdmcmd.QueryProvisioningUDID, mdmcmd.QuerySerialNumber, mdmcmd.QueryProductName, mdmcmd.QueryModel,
+			mdmcmd.QueryModelName, mdmcmd.QueryOSVersion, mdmcmd.QueryBuildVersion, mdmcmd.QueryIsAppleSilicon,
+			mdmcmd.QueryIsSupervised, mdmcmd.QueryIsActivationLockEnabled, mdmcmd.QueryIsActivationLockSupported,
+			mdmcmd.QueryAwaitingConfiguration, mdmcmd.QueryMDMOptions, mdmcmd.QueryPINRequiredForEraseDevice,
+			"PINRequiredForDeviceLock", mdmcmd.QueryEACSPreflight,
+		}},
+		nil, "DeviceInformation.macos.command.plist",
+	}, {
+		"clear the bypass code", mdmcmd.ClearActivationLockBypassCode,
+		dict{"RequestType": "ClearActivationLockBypassCode"}, "ClearActivationLockBypassCode.command.plist",
+	}, {
+		"lost mode off", mdmcmd.DisableLostMode,
+		dict{"RequestType": "DisableLostMode"}, "DisableLostMode.command.plist",
+	}, {
+		"location", mdmcmd.DeviceLocation,
+		dict{"RequestType": "DeviceLocation"}, "DeviceLocation.command.plist",
+	}, {
+		"sound", mdmcmd.PlayLostModeSound,
+		dict{"RequestType": "PlayLostModeSound"}, "PlayLostModeSound.command.plist",
+	}, {
+		"configured", mdmcmd.DeviceConfigured,
+		dict{"RequestType": "DeviceConfigured"}, "",
+	}, {
+		"lost mode on", mdmcmd.EnableLostMode{Message: "Property of Example Org", PhoneNumber: "+15555550100", Footnote: "Example Org"},
+		dict{"RequestType": "EnableLostMode", "Message": "Property of Example Org", "PhoneNumber": "+15555550100", "Footnote": "Example Org"},
+		"EnableLostMode.command.plist",
+	}, {
+		"lost mode with a message", mdmcmd.EnableLostMode{Message: "a <b> & \"c\"\r\n\té"},
+		dict{"RequestType": "EnableLostMode", "Message": "a <b> & \"c\"\r\n\té"}, "",
+	}, {
+		"lost mode with a number", mdmcmd.EnableLostMode{PhoneNumber: "112", Footnote: " "},
+		dict{"RequestType": "EnableLostMode", "PhoneNumber": "112", "Footnote": " "}, "",
+	}, {
+		"lock", mdmcmd.DeviceLock{},
+		dict{"RequestType": "DeviceLock"}, "",
+	}, {
+		"lock of a Mac", mdmcmd.DeviceLock{Message: "Please return", PhoneNumber: "+15555550100", PIN: hidden("482913")},
+		dict{"RequestType": "DeviceLock", "Message": "Please return", "PhoneNumber": "+15555550100", "PIN": "482913"},
+		"DeviceLock.macos.command.plist",
+	}, {
+		"clear the passcode", mdmcmd.ClearPasscode{UnlockToken: hidden("\x00\xff<token>")},
+		dict{"RequestType": "ClearPasscode", "UnlockToken": data("\x00\xff<token>")}, "",
+	}, {
+		"clear the passcode with a long token", mdmcmd.ClearPasscode{UnlockToken: hidden(strings.Repeat("\xfe", 5000))},
+		dict{"RequestType": "ClearPasscode", "UnlockToken": data(strings.Repeat("\xfe", 5000))}, "",
+	}, {
+		"remove a profile", mdmcmd.RemoveProfile{Identifier: "org.example.<mdm>"},
+		dict{"RequestType": "RemoveProfile", "Identifier": "org.example.<mdm>"}, "",
+	}, {
+		"erase", mdmcmd.EraseDevice{},
+		dict{"RequestType": "EraseDevice"}, "",
+	}, {
+		"erase an iPhone", mdmcmd.EraseDevice{PreserveDataPlan: pointer(true), DisallowProximitySetup: pointer(true)},
+		dict{"RequestType": "EraseDevice", "PreserveDataPlan": true, "DisallowProximitySetup": true}, "EraseDevice.ios.command.plist",
+	}, {
+		"erase a Mac", mdmcmd.EraseDevice{PIN: hidden("482913"), ObliterationBehavior: mdmcmd.DoNotObliterate},
+		dict{"RequestType": "EraseDevice", "PIN": "482913", "ObliterationBehavior": "DoNotObliterate"}, "EraseDevice.macos.command.plist",
+	}, {
+		"erase and return to service",
+		mdmcmd.EraseDevice{ReturnToService: &mdmcmd.ReturnToServiceOptions{Enabled: true, WiFiProfileData: hidden("not a real profile")}},
+		dict{"RequestType": "EraseDevice", "ReturnToService": dict{"Enabled": true, "WiFiProfileData": data("not a real profile")}},
+		"EraseDevice.ReturnToService.command.plist",
+	}, {
+		"erase with everything",
+		&mdmcmd.EraseDevice{
+			PreserveDataPlan: pointer(false), DisallowProximitySetup: pointer(false), PIN: hidden("ab-é&<"),
+			ObliterationBehavior: mdmcmd.ObliterationDefault,
+			ReturnToService: &mdmcmd.ReturnToServiceOptions{
+				Enabled: true, WiFiProfileData: hidden("wi-fi"), MDMProfileData: hidden("mdm"), BootstrapToken: hidden("token"),
+				ShouldRetryEnrollment: pointer(true),
+			},
+		},
+		dict{
+			"RequestType": "EraseDevice", "PreserveDataPlan": false, "DisallowProximitySetup": false, "PIN": "ab-é&<",
+			"ObliterationBehavior": "Default",
+			"ReturnToService": dict{
+				"Enabled": true, "WiFiProfileData": data("wi-fi"), "MDMProfileData": data("mdm"), "BootstrapToken": data("token"),
+				"ShouldRetryEnrollment": true,
+			},
+		}, "",
+	}, {
+		"erase and do not return to service", mdmcmd.EraseDevice{ReturnToService: &mdmcmd.ReturnToServiceOptions{}},
+		dict{"RequestType": "EraseDevice", "ReturnToService": dict{"Enabled": false}}, "",
 	},
 }
+
+func hidden(s string) mdmcmd.Secret { return mdmcmd.NewSecret([]byte(s)) }
 
 func settings(options dict) dict {
 	return dict{"RequestType": "Settings", "Settings": []any{dict{"Item": "MDMOptions", "MDMOptions": options}}}
@@ -87,15 +172,20 @@ func TestEncode(t *testing.T) {
 func TestEncodeGivesTheFixtures(t *testing.T) {
 	t.Parallel()
 	folder := fixtures(t, "fixtures", "written-from-schema")
+	written, err := filepath.Glob(filepath.Join(folder, "*.command.plist"))
+	require.NoError(t, err)
 	for _, test := range commands {
 		if test.file == "" {
 			continue
 		}
-		want := readDictionary(t, readFile(t, folder, test.file))
+		file := filepath.Join(folder, test.file)
+		written = slices.DeleteFunc(written, func(other string) bool { return other == file })
+		want := readDictionary(t, readFile(t, file))
 		raw, err := mdmcmd.Encode(want["CommandUUID"].(string), test.command)
 		require.NoError(t, err)
 		require.Equal(t, want, readDictionary(t, raw), test.file)
 	}
+	require.Empty(t, written, "commands that no test encodes")
 }
 
 func TestEncodeRefuses(t *testing.T) {
@@ -125,6 +215,17 @@ func TestEncodeRefuses(t *testing.T) {
 		{"unknown command", "1", mdmcmd.SimpleCommand("EraseDevice"), "encode EraseDevice: not a command without keys"},
 		{"command with keys", "1", mdmcmd.SimpleCommand("Settings"), "encode Settings: not a command without keys"},
 		{"empty command", "1", mdmcmd.SimpleCommand(""), "not a command without keys"},
+		{"command in lower case", "1", mdmcmd.SimpleCommand("securityinfo"), "not a command without keys"},
+		{"nil pointer to a command with a secret", "1", (*mdmcmd.EraseDevice)(nil), "mdmcmd: encode: no command"},
+		{"no unlock token", "1", mdmcmd.ClearPasscode{}, "encode ClearPasscode: no unlock token"},
+		{"empty unlock token", "1", mdmcmd.ClearPasscode{UnlockToken: mdmcmd.NewSecret([]byte{})}, "encode ClearPasscode: no unlock token"},
+		{"no identifier", "1", mdmcmd.RemoveProfile{}, "encode RemoveProfile: no profile identifier"},
+		{"nothing to show", "1", mdmcmd.EnableLostMode{}, "encode EnableLostMode: neither a message nor a phone number"},
+		{"only a footnote", "1", mdmcmd.EnableLostMode{Footnote: "a"}, "encode EnableLostMode: neither a message nor a phone number"},
+		{"unknown obliteration", "1", mdmcmd.EraseDevice{ObliterationBehavior: "default"}, "encode EraseDevice: an obliteration behavior that Apple does not know"},
+		{"obliteration of its Go name", "1", mdmcmd.EraseDevice{ObliterationBehavior: "ObliterateAlways"}, "encode EraseDevice: an obliteration behavior that Apple does not know"},
+		{"short PIN", "1", mdmcmd.EraseDevice{PIN: hidden("12345")}, "encode EraseDevice: a PIN has six characters"},
+		{"short PIN of a lock", "1", mdmcmd.DeviceLock{PIN: hidden("12345")}, "encode DeviceLock: a PIN has six characters"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -135,6 +236,194 @@ func TestEncodeRefuses(t *testing.T) {
 	}
 	_, err := mdmcmd.Encode(strings.Repeat("x", 255), mdmcmd.SecurityInfo)
 	require.NoError(t, err)
+}
+
+func TestPIN(t *testing.T) {
+	t.Parallel()
+	for pin, want := range map[string]string{
+		"": "", "123456": "", "ABCdef": "", "éééééé": "", "🔒🔒🔒🔒🔒🔒": "", "12 \"&<": "",
+		"1": "six", "12345": "six", "1234567": "six", "ééé": "six", "ééééé": "six", "ééééééé": "six", "123456 ": "six",
+		strings.Repeat("1", 1000): "six",
+		"12345\xff":               "hold", "12345\x00": "hold", "\x1b23456": "hold", "12345\uFFFE": "hold", "\xff": "hold",
+	} {
+		for name, c := range map[string]mdmcmd.Command{
+			"EraseDevice": mdmcmd.EraseDevice{PIN: hidden(pin)}, "DeviceLock": mdmcmd.DeviceLock{PIN: hidden(pin)},
+		} {
+			raw, err := mdmcmd.Encode("1", c)
+			switch want {
+			case "":
+				require.NoError(t, err)
+				command := dict{"RequestType": name}
+				if pin != "" {
+					command["PIN"] = pin
+				}
+				require.Equal(t, dict{"CommandUUID": "1", "Command": command}, readDictionary(t, raw))
+			case "six":
+				require.EqualError(t, err, "mdmcmd: encode "+name+": a PIN has six characters")
+			default:
+				require.EqualError(t, err, "mdmcmd: encode "+name+": a text has characters that a property list cannot hold")
+			}
+			require.Equal(t, err != nil, raw == nil)
+		}
+	}
+}
+
+func TestEncodeRefusesTexts(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"\x00", "shown\x1b[0m", "shown\xff", "shown\uFFFE", "\uFFFF", "a\x0bshown", "\xed\xa0\x80"} {
+		for _, c := range []mdmcmd.Command{
+			mdmcmd.DeviceLock{Message: bad}, mdmcmd.DeviceLock{PhoneNumber: bad},
+			mdmcmd.EnableLostMode{Message: bad}, mdmcmd.EnableLostMode{PhoneNumber: bad},
+			mdmcmd.EnableLostMode{Message: "a", Footnote: bad}, mdmcmd.EnableLostMode{Message: "a", PhoneNumber: bad},
+			mdmcmd.RemoveProfile{Identifier: bad},
+		} {
+			raw, err := mdmcmd.Encode("1", c)
+			require.EqualError(t, err, "mdmcmd: encode "+c.RequestType()+": a text has characters that a property list cannot hold")
+			require.Nil(t, raw)
+		}
+	}
+}
+
+// Absent, false and true are three things.
+func TestEraseDeviceTriStates(t *testing.T) {
+	t.Parallel()
+	states := []*bool{nil, pointer(false), pointer(true)}
+	for n := range 27 {
+		plan, proximity, retry := states[n%3], states[n/3%3], states[n/9]
+		raw, err := mdmcmd.Encode("1", mdmcmd.EraseDevice{
+			PreserveDataPlan: plan, DisallowProximitySetup: proximity,
+			ReturnToService: &mdmcmd.ReturnToServiceOptions{ShouldRetryEnrollment: retry},
+		})
+		require.NoError(t, err)
+		again := dict{"Enabled": false}
+		want := dict{"RequestType": "EraseDevice", "ReturnToService": again}
+		for _, option := range []struct {
+			in   dict
+			key  string
+			says *bool
+		}{{want, "PreserveDataPlan", plan}, {want, "DisallowProximitySetup", proximity}, {again, "ShouldRetryEnrollment", retry}} {
+			if option.says != nil {
+				option.in[option.key] = *option.says
+			}
+		}
+		require.Equal(t, dict{"CommandUUID": "1", "Command": want}, readDictionary(t, raw))
+	}
+}
+
+func TestObliterationBehavior(t *testing.T) {
+	t.Parallel()
+	for behavior, want := range map[mdmcmd.ObliterationBehavior]string{
+		mdmcmd.ObliterationDefault: "Default", mdmcmd.DoNotObliterate: "DoNotObliterate",
+		mdmcmd.ObliterateWithWarning: "ObliterateWithWarning", mdmcmd.ObliterateAlways: "Always",
+	} {
+		raw, err := mdmcmd.Encode("1", mdmcmd.EraseDevice{ObliterationBehavior: behavior})
+		require.NoError(t, err)
+		require.Equal(t, dict{"RequestType": "EraseDevice", "ObliterationBehavior": want}, readDictionary(t, raw)["Command"])
+	}
+}
+
+// Encoding changes nothing in a command, so that it can be sent again.
+func TestEncodeTwice(t *testing.T) {
+	t.Parallel()
+	for _, test := range commands {
+		first, err := mdmcmd.Encode("1", test.command)
+		require.NoError(t, err)
+		second, err := mdmcmd.Encode("1", test.command)
+		require.NoError(t, err)
+		require.Equal(t, first, second, test.name)
+	}
+}
+
+func TestAvailability(t *testing.T) {
+	t.Parallel()
+	type where = []mdmcmd.Availability
+	lostMode := func(since string) where {
+		return where{{Platform: mdmcmd.IOS, Since: since, Supervised: true, SharedIPad: true}}
+	}
+	code := where{
+		{Platform: mdmcmd.IOS, Since: "7.1", Supervised: true},
+		{Platform: mdmcmd.MacOS, Since: "10.15", Supervised: true},
+		{Platform: mdmcmd.VisionOS, Since: "2.0", Supervised: true},
+	}
+	everywhere := func(macUserChannel, padUserChannel bool) where {
+		return where{
+			{Platform: mdmcmd.IOS, Since: "4.0", SharedIPad: true, UserEnrollment: true, UserChannel: padUserChannel},
+			{Platform: mdmcmd.MacOS, Since: "10.7", UserEnrollment: true, UserChannel: macUserChannel},
+			{Platform: mdmcmd.TvOS, Since: "9.0"},
+			{Platform: mdmcmd.VisionOS, Since: "1.1", UserEnrollment: true},
+			{Platform: mdmcmd.WatchOS, Since: "10.0"},
+		}
+	}
+	seen := map[string]bool{}
+	for _, test := range []struct {
+		command mdmcmd.Command
+		right   mdmcmd.AccessRight
+		want    where
+	}{
+		{mdmcmd.ActivationLockBypassCode, mdmcmd.NoRight, code},
+		{mdmcmd.ClearActivationLockBypassCode, mdmcmd.NoRight, code},
+		{mdmcmd.DeviceInformation{}, mdmcmd.RightDeviceInformation, everywhere(true, true)},
+		{mdmcmd.SecurityInfo, mdmcmd.RightSecurity, everywhere(true, false)},
+		{mdmcmd.RemoveProfile{}, mdmcmd.RightProfiles, everywhere(true, true)},
+		{mdmcmd.Settings{}, mdmcmd.RightSettings, where{
+			{Platform: mdmcmd.IOS, Since: "7.0", SharedIPad: true, UserEnrollment: true},
+			{Platform: mdmcmd.MacOS, Since: "10.15"},
+			{Platform: mdmcmd.VisionOS, Since: "2.0", UserEnrollment: true},
+		}},
+		{mdmcmd.EraseDevice{}, mdmcmd.RightErase, where{
+			{Platform: mdmcmd.IOS, Since: "4.0", SharedIPad: true},
+			{Platform: mdmcmd.MacOS, Since: "10.7"},
+			{Platform: mdmcmd.TvOS, Since: "10.2"},
+			{Platform: mdmcmd.VisionOS, Since: "1.1"},
+			{Platform: mdmcmd.WatchOS, Since: "10.0"},
+		}},
+		{mdmcmd.EnableLostMode{}, mdmcmd.NoRight, lostMode("9.3")},
+		{mdmcmd.DisableLostMode, mdmcmd.NoRight, lostMode("9.3")},
+		{mdmcmd.DeviceLocation, mdmcmd.NoRight, lostMode("9.3")},
+		{mdmcmd.PlayLostModeSound, mdmcmd.NoRight, lostMode("10.3")},
+		{mdmcmd.DeviceLock{}, mdmcmd.RightLockAndPasscode, where{
+			{Platform: mdmcmd.IOS, Since: "4.0", SharedIPad: true, UserEnrollment: true},
+			{Platform: mdmcmd.MacOS, Since: "10.7"},
+			{Platform: mdmcmd.VisionOS, Since: "2.0", UserEnrollment: true},
+			{Platform: mdmcmd.WatchOS, Since: "10.0"},
+		}},
+		{mdmcmd.ClearPasscode{}, mdmcmd.RightLockAndPasscode, where{
+			{Platform: mdmcmd.IOS, Since: "4.0"}, {Platform: mdmcmd.VisionOS, Since: "1.1"}, {Platform: mdmcmd.WatchOS, Since: "10.0"},
+		}},
+		{mdmcmd.DeviceConfigured, mdmcmd.NoRight, where{
+			{Platform: mdmcmd.IOS, Since: "9.0", Supervised: true, ADE: true, SharedIPad: true},
+			{Platform: mdmcmd.MacOS, Since: "10.11", ADE: true},
+			{Platform: mdmcmd.TvOS, Since: "10.2", Supervised: true},
+			{Platform: mdmcmd.VisionOS, Since: "2.0", Supervised: true, ADE: true},
+		}},
+	} {
+		name := test.command.RequestType()
+		seen[name] = true
+		require.Equal(t, test.right, test.command.AccessRight(), name)
+		got := test.command.Availability()
+		require.Equal(t, test.want, got, name)
+
+		// A caller may do to its list what it likes.
+		got[0].Platform = "mine"
+		_ = append(got, mdmcmd.Availability{Platform: "mine"})
+		_ = append(got[:1], mdmcmd.Availability{Platform: "mine"})
+		require.Equal(t, test.want, test.command.Availability(), name)
+	}
+	for _, test := range commands {
+		require.True(t, seen[test.command.RequestType()], test.name)
+	}
+	// The availability of a pointer is that of what it points to.
+	require.Equal(t, lostMode("9.3"), (&mdmcmd.EnableLostMode{}).Availability())
+	unknown := mdmcmd.SimpleCommand("ShutDownDevice")
+	require.Empty(t, unknown.Availability())
+	require.Equal(t, mdmcmd.NoRight, unknown.AccessRight())
+
+	for right, bit := range map[mdmcmd.AccessRight]int{
+		mdmcmd.NoRight: 0, mdmcmd.RightProfiles: 2, mdmcmd.RightLockAndPasscode: 4, mdmcmd.RightErase: 8,
+		mdmcmd.RightDeviceInformation: 16, mdmcmd.RightNetwork: 32, mdmcmd.RightSecurity: 1024, mdmcmd.RightSettings: 2048,
+	} {
+		require.EqualValues(t, bit, right)
+	}
 }
 
 // optionNames are the options in the order of the fields of MDMOptions.
@@ -246,32 +535,4 @@ func TestPlatformOf(t *testing.T) {
 	} {
 		require.Equal(t, want, mdmcmd.PlatformOf(product), product)
 	}
-}
-
-// Another implementation reads what Encode writes.
-func TestPythonReadsCommands(t *testing.T) {
-	t.Parallel()
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("python3 is not installed")
-	}
-	var files []string
-	var want []any
-	for _, test := range commands {
-		raw, err := mdmcmd.Encode("1-"+test.name, test.command)
-		require.NoError(t, err)
-		file := filepath.Join(t.TempDir(), "command.plist")
-		require.NoError(t, os.WriteFile(file, raw, 0o600))
-		files = append(files, file)
-		want = append(want, readDictionary(t, raw))
-	}
-	const script = "import json, plistlib, sys; print(json.dumps([plistlib.load(open(f, 'rb')) for f in sys.argv[1:]]))"
-	var stderr bytes.Buffer
-	command := exec.Command(python, append([]string{"-c", script}, files...)...)
-	command.Stderr = &stderr
-	out, err := command.Output()
-	require.NoError(t, err, stderr.String())
-	var got []any
-	require.NoError(t, json.Unmarshal(out, &got))
-	require.Equal(t, want, got)
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -71,6 +72,16 @@ func FuzzParse(f *testing.F) {
 		case *mdmcmd.Report:
 			same("Status", string(m.Status))
 			same("CommandUUID", m.CommandUUID)
+			same("MessageResult", m.MessageResult)
+			if m.Location != nil {
+				same("Timestamp", m.Location.Timestamp)
+				for key, got := range map[string]float64{"Latitude": m.Location.Latitude, "Longitude": m.Location.Longitude} {
+					text, _ := want[key].(number)
+					if number, err := strconv.ParseFloat(string(text), 64); err != nil || number != got {
+						t.Fatalf("%s is %v, want %q", key, got, text)
+					}
+				}
+			}
 			_, result := m.BypassCodeAnswer()
 			reported, has := want["ActivationLockBypassCode"].(string)
 			if has != (m.BypassCode != nil) || (result == mdmcmd.BypassCodeRedacted) != (reported == mdmcmd.Redacted) {

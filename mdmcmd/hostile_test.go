@@ -1,6 +1,9 @@
 package mdmcmd_test
 
 import (
+	"bytes"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -25,7 +28,7 @@ var values = map[string]string{
 // keys are all keys that Parse reads, by type; "[]" is a member of an array.
 var keys = map[string]string{
 	"string": `UDID EnrollmentID UserID UserShortName UserLongName EnrollmentUserID MessageType Topic SerialNumber ProductName Model
-		ModelName DeviceName OSVersion BuildVersion IMEI MEID Status CommandUUID RequestType ActivationLockBypassCode
+		ModelName DeviceName OSVersion BuildVersion IMEI MEID Status CommandUUID RequestType ActivationLockBypassCode MessageResult Timestamp
 		ErrorChain.[].ErrorDomain ErrorChain.[].LocalizedDescription ErrorChain.[].USEnglishDescription
 		QueryResponses.UDID QueryResponses.SerialNumber QueryResponses.ProductName QueryResponses.Model QueryResponses.ModelName
 		QueryResponses.ModelNumber QueryResponses.OSVersion QueryResponses.BuildVersion QueryResponses.SupplementalBuildVersion
@@ -40,6 +43,7 @@ var keys = map[string]string{
 		SecurityInfo.ManagementStatus.UserApprovedEnrollment SecurityInfo.ManagementStatus.IsUserEnrollment
 		SecurityInfo.ManagementStatus.IsActivationLockManageable`,
 	"integer":    `ErrorChain.[].ErrorCode`,
+	"real":       `Latitude Longitude HorizontalAccuracy VerticalAccuracy Altitude Speed Course`,
 	"array":      `ErrorChain QueryResponses.ServiceSubscriptions`,
 	"dictionary": `ErrorChain.[] QueryResponses QueryResponses.MDMOptions QueryResponses.ServiceSubscriptions.[] SecurityInfo SecurityInfo.ManagementStatus`,
 }
@@ -65,8 +69,8 @@ func TestParseRefusesTypes(t *testing.T) {
 			for got, value := range values {
 				m, err := mdmcmd.Parse(at(path, value))
 				switch {
-				case got == want && got == "integer": // which is the code, and no number
-					require.EqualError(t, err, "mdmcmd: parse: plist: key "+name+" has an invalid integer")
+				case got == want && (got == "integer" || got == "real"): // which is the code, and no number
+					require.EqualError(t, err, "mdmcmd: parse: plist: key "+name+" has an invalid "+got)
 				case got == want:
 					if err != nil { // a list that is neither a report nor a check-in
 						require.NotContains(t, err.Error(), "key", name)
@@ -331,39 +335,141 @@ const attackVariable = "MDMCMD_TEST_ATTACK"
 // Each attack runs in a process of its own, which fails when it allocates more
 // than it may, needs a deep stack, or does not end.
 func TestAttacks(t *testing.T) {
-	if name := os.Getenv(attackVariable); name != "" {
-		raw := attacks[name]()
-		debug.SetMaxStack(1 << 20)
+	alone(t, attacks, func(t *testing.T, name string, raw []byte) {
 		allowed := uint64(16 << 20)
 		if strings.HasPrefix(name, wellFormed) {
 			allowed += 16 * uint64(len(raw))
 		}
 		for entry, call := range entries {
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			out, err := call(raw)
-			runtime.ReadMemStats(&after)
+			var out []byte
+			var err error
+			if allocated := allocates(func() { out, err = call(raw) }); allocated > allowed {
+				t.Errorf("%s: allocated %d bytes for %d", entry, allocated, len(raw))
+			}
 			if err == nil && !strings.HasPrefix(name, wellFormed) {
 				t.Errorf("%s: no error", entry)
 			}
 			if err != nil && out != nil {
 				t.Errorf("%s: an error and a result", entry)
 			}
-			if allocated := after.TotalAlloc - before.TotalAlloc; allocated > allowed {
-				t.Errorf("%s: allocated %d bytes for %d", entry, allocated, len(raw))
-			}
 		}
+	})
+}
+
+// alone calls attack for each of the inputs in a process of its own, with a
+// small stack.
+func alone(t *testing.T, inputs map[string]func() []byte, attack func(t *testing.T, name string, raw []byte)) {
+	if name := os.Getenv(attackVariable); name != "" {
+		raw := inputs[name]()
+		debug.SetMaxStack(1 << 20)
+		attack(t, name, raw)
 		return
 	}
 	t.Parallel()
-	for name := range attacks {
+	test := t.Name()
+	for name := range inputs {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			child := exec.Command(os.Args[0], "-test.run=^TestAttacks$", "-test.timeout=20s", "-test.v")
+			child := exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.timeout=20s", "-test.v")
 			child.Env = append(os.Environ(), attackVariable+"="+name)
 			out, err := child.CombinedOutput()
 			require.NoError(t, err, "%.2000s", out)
-			require.Contains(t, string(out), "--- PASS: TestAttacks")
+			require.Contains(t, string(out), "--- PASS: "+test)
 		})
 	}
+}
+
+// allocates tells how many bytes call allocates.
+func allocates(call func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	call()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// signatureAttacks are messages that end a process, or make it panic, in the
+// hands of a CMS library without limits.
+var signatureAttacks = map[string]func() []byte{
+	"nothing":                     fromHex(""),
+	"long length without a byte":  fromHex("3084"),
+	"length without its byte":     fromHex("3081"),
+	"endless tag, no length":      fromHex("1f80"),
+	"endless tag, empty":          fromHex("1f8100"),
+	"endless tag":                 fromHex("1fffffff"),
+	"open sequence":               fromHex("3080"),
+	"open sequences, 31":          openSequences(31),
+	"open sequences, 32":          openSequences(32),
+	"open sequences, 1000":        openSequences(1000),
+	"open sequences, 64 KiB":      openSequences(64 << 10 / 2),
+	"open sequences, 64 KiB and":  openSequences(64<<10/2 + 1),
+	"open sequences, 200 kB":      openSequences(100_000),
+	"open sequences, 8 MB":        openSequences(4 << 20),
+	"closed sequences, 32":        closedSequences(32),
+	"closed sequences, 33":        closedSequences(33),
+	"closed sequences, 64 KiB":    closedSequences(16 << 10),
+	"length of 2^32":              fromHex("3084ffffffff"),
+	"length of 2^64":              fromHex("3088ffffffffffffffff"),
+	"length of 127 bytes":         func() []byte { return append([]byte{0x30, 0xff}, make([]byte, 1000)...) },
+	"empty members, 64 KiB":       func() []byte { return append([]byte{0x30, 0x80}, bytes.Repeat([]byte{5, 0}, 32<<10-2)...) },
+	"deep empty members, 64 KiB":  func() []byte { return append(openSequences(30)(), bytes.Repeat([]byte{0x31, 0}, 32<<10-30)...) },
+	"zeros, 64 KiB":               func() []byte { return make([]byte, 64<<10) },
+	"zeros, 8 MB":                 func() []byte { return make([]byte, 8<<20) },
+	"ciphertext of half a block":  fromHex(encryptedData("4f", "42", "40", "3b", "800f") + strings.Repeat("00", 15)),
+	"ciphertext of one block":     fromHex(encryptedData("50", "43", "41", "3c", "8010") + strings.Repeat("00", 16)),
+	"signature of the first type": fromHex("300f06092a864886f70d010702a0023000"),
+}
+
+// encryptedData is CMS that makes libraries panic when they decrypt it.
+func encryptedData(all, content, data, encrypted, tag string) string {
+	return "30" + all + "06092a864886f70d010706a0" + content + "30" + data + "02010030" + encrypted +
+		"06092a864886f70d010701301d060960864801650304012a041000000000000000000000000000000000" + tag
+}
+
+func openSequences(n int) func() []byte {
+	return func() []byte { return bytes.Repeat([]byte{0x30, 0x80}, n) }
+}
+
+func closedSequences(n int) func() []byte {
+	return func() []byte { return append(openSequences(n)(), make([]byte, 2*n)...) }
+}
+
+// signatureErrors are the reasons to refuse some of the attacks.
+var signatureErrors = map[string]string{
+	"open sequences, 31":         "cms: malformed message",
+	"open sequences, 32":         "cms: message nested too deeply",
+	"open sequences, 64 KiB":     "cms: message nested too deeply",
+	"open sequences, 64 KiB and": "cms: message larger than 64 KiB",
+	"open sequences, 8 MB":       "cms: message larger than 64 KiB",
+	"closed sequences, 32":       "cms: malformed message",
+	"closed sequences, 33":       "cms: message nested too deeply",
+	"closed sequences, 64 KiB":   "cms: message nested too deeply",
+	"zeros, 8 MB":                "cms: message larger than 64 KiB",
+}
+
+// The header comes before anything is known of the device, so that it must
+// not cost more than a few megabytes.
+func TestSignatureAttacks(t *testing.T) {
+	alone(t, signatureAttacks, func(t *testing.T, name string, raw []byte) {
+		body := list(acknowledged)
+		forms := map[string]string{
+			"Base64": base64.StdEncoding.EncodeToString(raw), "bytes": string(raw), "hex": hex.EncodeToString(raw),
+			"lines": strings.Repeat(base64.StdEncoding.EncodeToString(raw)+"\r\n", 2), "line breaks": strings.Repeat("\n", 2*len(raw)),
+		}
+		for form, header := range forms {
+			for _, body := range [][]byte{body, nil} {
+				certificate, err := (*x509.Certificate)(nil), error(nil)
+				if allocated := allocates(func() { certificate, err = mdmcmd.VerifySignature(header, body) }); allocated > 16<<20 {
+					t.Errorf("%s: allocated %d bytes for %d", form, allocated, len(raw))
+				}
+				if err == nil || certificate != nil {
+					t.Errorf("%s: certificate %t, error %v", form, certificate != nil, err)
+				} else if text := err.Error(); !strings.HasPrefix(text, "mdmcmd: signature: ") || len(text) > 120 {
+					t.Errorf("%s: error %.200s", form, text)
+				} else if want := signatureErrors[name]; form == "Base64" && !strings.HasSuffix(text, want) {
+					t.Errorf("error %s, want %s", text, want)
+				}
+			}
+		}
+	})
 }

@@ -114,8 +114,7 @@ type message struct {
 	Enrollment
 
 	// Check-ins.
-	MessageType                                     string
-	Topic                                           string
+	MessageType, Topic                              string
 	SerialNumber, ProductName, Model, ModelName     string
 	DeviceName, OSVersion, BuildVersion, IMEI, MEID string
 	AwaitingConfiguration                           *bool
@@ -124,10 +123,14 @@ type message struct {
 	Status                   Status
 	CommandUUID, RequestType string
 	ErrorChain               errorChain
+
+	// Answers.
 	ActivationLockBypassCode *string
 	QueryResponses           *QueryResponses
 	SecurityInfo             *SecurityInfoResponse
 	Settings                 settingsAnswer
+	MessageResult            string // DeviceLock
+	location
 }
 
 // Parse reads one message of at most 1 MiB. Errors never quote it. A message

@@ -1,6 +1,7 @@
 package mdmcmd
 
 import (
+	"math"
 	"strings"
 
 	"github.com/activationlock/sdk/bypasscode"
@@ -24,25 +25,20 @@ const (
 type Report struct {
 	Enrollment
 	Status      Status
-	CommandUUID string           // "" with Idle
-	RequestType string           // only macOS adds it (observed)
-	ErrorChain  []ErrorChainItem // outermost error first
+	CommandUUID string // "" with Idle
+	RequestType string // only macOS adds it (observed)
+	ErrorChain  ErrorChain
 
 	QueryResponses *QueryResponses       // answer to DeviceInformation
 	SecurityInfo   *SecurityInfoResponse // answer to SecurityInfo
 	Settings       []SettingsItem        // answer to Settings, in the order of the request
+	Location       *Location             // answer to DeviceLocation
+	// MessageResult is the answer to DeviceLock with a message or phone number:
+	// Success, DeviceInLostMode, NoPasscodeSet or Unknown; "" without one.
+	MessageResult string
 	// BypassCode is the answer to ActivationLockBypassCode as it came: nil
 	// without the key, a zero Text if it is empty. See BypassCodeAnswer.
 	BypassCode *bypasscode.Text
-}
-
-// ErrorChainItem is one error of a device. Apple warns that domains and codes
-// may change between releases.
-type ErrorChainItem struct {
-	ErrorCode            int64 // may be negative (observed)
-	ErrorDomain          string
-	LocalizedDescription string // in the device's language
-	USEnglishDescription string // may be absent
 }
 
 // QueryResponses are the facts of a [DeviceInformation] answer, named as their
@@ -130,7 +126,26 @@ type ManagementStatus struct {
 type SettingsItem struct {
 	Item       string // absent in older answers
 	Status     Status // Acknowledged or Error, whatever the report's status is
-	ErrorChain []ErrorChainItem
+	ErrorChain ErrorChain
+}
+
+// Location is where a device in Managed Lost Mode is. What is nil the device
+// did not say; a negative accuracy, altitude, speed or course is unknown.
+type Location struct {
+	Latitude, Longitude                  float64  // degrees
+	HorizontalAccuracy, VerticalAccuracy *float64 // meters; iOS 10.3
+	Altitude                             *float64 // meters; iOS 10.3
+	Speed                                *float64 // meters per second; iOS 10.3
+	Course                               *float64 // degrees; iOS 10.3
+	Timestamp                            string   // RFC 3339; iOS 10.3; "" if absent
+}
+
+// location is a Location as it comes.
+type location struct {
+	Latitude, Longitude                  *float64
+	HorizontalAccuracy, VerticalAccuracy *float64
+	Altitude, Speed, Course              *float64
+	Timestamp                            string
 }
 
 // errorChain decodes an error chain with codes that are checked, not cut.
@@ -139,8 +154,8 @@ type errorChain []struct {
 	ErrorDomain, LocalizedDescription, USEnglishDescription string
 }
 
-func (c errorChain) items() []ErrorChainItem {
-	var items []ErrorChainItem
+func (c errorChain) items() ErrorChain {
+	var items ErrorChain
 	for _, e := range c {
 		items = append(items, ErrorChainItem{int64(e.ErrorCode), e.ErrorDomain, e.LocalizedDescription, e.USEnglishDescription})
 	}
@@ -187,6 +202,13 @@ func (m *message) report() *Report {
 	r := &Report{
 		Enrollment: m.Enrollment, Status: m.Status, CommandUUID: m.CommandUUID, RequestType: m.RequestType,
 		ErrorChain: m.ErrorChain.items(), QueryResponses: m.QueryResponses, SecurityInfo: m.SecurityInfo,
+		MessageResult: m.MessageResult,
+	}
+	if latitude, longitude := finite(m.Latitude), finite(m.Longitude); latitude != nil && longitude != nil {
+		r.Location = &Location{
+			*latitude, *longitude, finite(m.HorizontalAccuracy), finite(m.VerticalAccuracy),
+			finite(m.Altitude), finite(m.Speed), finite(m.Course), m.Timestamp,
+		}
 	}
 	for _, item := range m.Settings {
 		r.Settings = append(r.Settings, SettingsItem{item.Item, item.Status, item.ErrorChain.items()})
@@ -196,6 +218,14 @@ func (m *message) report() *Report {
 		r.BypassCode = &text
 	}
 	return r
+}
+
+// finite takes infinity and what is no number for absent: JSON cannot hold them.
+func finite(f *float64) *float64 {
+	if f == nil || math.IsNaN(*f) || math.IsInf(*f, 0) {
+		return nil
+	}
+	return f
 }
 
 // BypassCodeResult is what came of asking for a bypass code.

@@ -117,6 +117,30 @@ func TestParseReports(t *testing.T) {
 				}},
 			},
 		}},
+		{"device-location", mdmcmd.Report{
+			Enrollment: onPhone, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "7",
+			Location: &mdmcmd.Location{
+				Latitude: -12.0625, Longitude: 96.828125, HorizontalAccuracy: pointer(8.75), VerticalAccuracy: pointer(-1.0),
+				Altitude: pointer(-3.25), Speed: pointer(-1.0), Course: pointer(271.5), Timestamp: "2026-11-22T09:41:00Z",
+			},
+		}},
+		{"device-location-old", mdmcmd.Report{
+			Enrollment: onPad, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "7", Location: &mdmcmd.Location{},
+		}},
+		{"device-lock", mdmcmd.Report{
+			Enrollment: onPhone, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "8", MessageResult: "NoPasscodeSet",
+		}},
+		{"error-not-supervised", mdmcmd.Report{
+			Enrollment: onPhone, Status: mdmcmd.Error, CommandUUID: uuid + "9",
+			ErrorChain: mdmcmd.ErrorChain{
+				{12010, "MCMDMErrorDomain", "Uitgevonden: er ging iets mis <MCMDMErrorDomain:12078>", ""},
+				{29000, "MCChaperoneErrorDomain", "Uitgevonden: geen supervisie", ""},
+			},
+		}},
+		{"error-in-lost-mode", mdmcmd.Report{
+			Enrollment: onPhone, Status: mdmcmd.Error, CommandUUID: uuid + "9",
+			ErrorChain: mdmcmd.ErrorChain{{12078, "MCMDMErrorDomain", "Uitgevonden: niet in de verliesmodus", ""}},
+		}},
 	} {
 		t.Run(test.file, func(t *testing.T) {
 			t.Parallel()
@@ -125,6 +149,110 @@ func TestParseReports(t *testing.T) {
 			require.Nil(t, got.BypassCode)
 		})
 	}
+}
+
+func TestLocation(t *testing.T) {
+	t.Parallel()
+	type reals = map[string]string
+	parse := func(found reals, more string) *mdmcmd.Location {
+		body := acknowledged + more
+		for key, value := range found {
+			body += `<key>` + key + `</key><real>` + value + `</real>`
+		}
+		return parseReport(t, list(body)).Location
+	}
+	require.Nil(t, parse(nil, ""))
+	require.Nil(t, parse(nil, `<key>Timestamp</key><string>2026-11-22T09:41:00Z</string>`))
+
+	// A place has two numbers, and no fewer; zero is one of them.
+	require.Nil(t, parse(reals{"Latitude": "1"}, ""))
+	require.Nil(t, parse(reals{"Longitude": "1", "Altitude": "1", "Speed": "0"}, ""))
+	require.Equal(t, &mdmcmd.Location{}, parse(reals{"Latitude": "0", "Longitude": "0"}, ""))
+	require.Equal(t, &mdmcmd.Location{Latitude: -90, Longitude: 1.5e2}, parse(reals{"Latitude": " -90\n", "Longitude": "+1.5E2"}, ""))
+
+	// What is absent is nil, and not zero.
+	for key, get := range map[string]func(*mdmcmd.Location) *float64{
+		"HorizontalAccuracy": func(l *mdmcmd.Location) *float64 { return l.HorizontalAccuracy },
+		"VerticalAccuracy":   func(l *mdmcmd.Location) *float64 { return l.VerticalAccuracy },
+		"Altitude":           func(l *mdmcmd.Location) *float64 { return l.Altitude },
+		"Speed":              func(l *mdmcmd.Location) *float64 { return l.Speed },
+		"Course":             func(l *mdmcmd.Location) *float64 { return l.Course },
+	} {
+		all := reals{
+			"Latitude": "1", "Longitude": "2", "HorizontalAccuracy": "3.5", "VerticalAccuracy": "3.5", "Altitude": "3.5",
+			"Speed": "3.5", "Course": "3.5",
+		}
+		require.Equal(t, pointer(3.5), get(parse(all, "")), key)
+		for _, none := range []string{"nan", "NaN", "inf", "-Infinity", "+INF"} {
+			all[key] = none
+			require.Nil(t, get(parse(all, "")), "%s is %s", key, none)
+		}
+		all[key] = "-0"
+		require.Zero(t, *get(parse(all, "")), key)
+		delete(all, key)
+		require.Nil(t, get(parse(all, "")), key)
+		require.Equal(t, "x", parse(all, `<key>Timestamp</key><string>x</string>`).Timestamp, "kept as it came")
+	}
+
+	// No place is not a number; a report with one could not be written as JSON.
+	for _, none := range []string{"nan", "inf", "-inf"} {
+		require.Nil(t, parse(reals{"Latitude": none, "Longitude": "1"}, ""))
+		require.Nil(t, parse(reals{"Latitude": "1", "Longitude": none}, ""))
+	}
+}
+
+func TestLocationRefusesOtherTypes(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"Latitude", "Longitude", "HorizontalAccuracy", "VerticalAccuracy", "Altitude", "Speed", "Course"} {
+		for value, want := range map[string]string{
+			`<integer>52</integer>`: "has type integer, want real", `<string>52.5</string>`: "has type string, want real",
+			`<true/>`: "has type boolean, want real", `<real>52,5</real>`: "has an invalid real",
+			`<real>1e999</real>`: "has an invalid real", `<real>52.5 N</real>`: "has an invalid real",
+		} {
+			m, err := mdmcmd.Parse(list(acknowledged + `<key>` + key + `</key>` + value))
+			require.EqualError(t, err, "mdmcmd: parse: plist: key "+key+" "+want)
+			require.Nil(t, m)
+		}
+		for _, nothing := range []string{`<real> </real>`, `<real/>`} {
+			_, err := mdmcmd.Parse(list(acknowledged + `<key>` + key + `</key>` + nothing))
+			require.ErrorContains(t, err, "a real without a number")
+		}
+	}
+	_, err := mdmcmd.Parse(list(acknowledged + `<key>Timestamp</key><date>2026-11-22T09:41:00Z</date>`))
+	require.EqualError(t, err, "mdmcmd: parse: plist: key Timestamp has type date, want string")
+}
+
+func TestMessageResult(t *testing.T) {
+	t.Parallel()
+	for _, result := range []string{"Success", "DeviceInLostMode", "NoPasscodeSet", "Unknown", "Something New", ""} {
+		r := parseReport(t, list(acknowledged+`<key>MessageResult</key><string>`+result+`</string>`))
+		require.Equal(t, result, r.MessageResult)
+		require.Equal(t, mdmcmd.Acknowledged, r.Status)
+	}
+	require.Empty(t, parseReport(t, list(acknowledged)).MessageResult)
+}
+
+func TestFixturesOfTheOtherAnswers(t *testing.T) {
+	t.Parallel()
+	folder := fixtures(t, "fixtures", "written-from-schema")
+	const device = "00008120-0011223344556677"
+	require.Equal(t, &mdmcmd.Location{
+		Latitude: 37, Longitude: -122, HorizontalAccuracy: pointer(12.5), VerticalAccuracy: pointer(-1.0), Altitude: pointer(-1.0),
+		Speed: pointer(-1.0), Course: pointer(-1.0), Timestamp: "2026-01-15T10:20:30Z",
+	}, parseReport(t, readFile(t, folder, "DeviceLocation.ack.plist")).Location)
+	lock := parseReport(t, readFile(t, folder, "DeviceLock.ack.plist"))
+	require.Equal(t, "Success", lock.MessageResult)
+	require.Equal(t, mdmcmd.Enrollment{UDID: device}, lock.From())
+	require.Equal(t, &mdmcmd.Report{
+		Enrollment: mdmcmd.Enrollment{UDID: device}, Status: mdmcmd.Acknowledged, CommandUUID: "7e0c3a52-0002-4c1a-9d2e-000000000002",
+	}, parseReport(t, readFile(t, folder, "ClearActivationLockBypassCode.ack.plist")))
+	failed := parseReport(t, readFile(t, folder, "EnableLostMode.error.12066.plist"))
+	require.Equal(t, mdmcmd.Error, failed.Status)
+	require.Equal(t, "Invented text: could not enable MDM Lost Mode.", failed.ErrorChain[0].LocalizedDescription)
+	french := parseReport(t, readFile(t, folder, "ActivationLockBypassCode.error.invalid-request-type.plist"))
+	require.Equal(t, mdmcmd.ErrorChain{{
+		12021, "MCMDMErrorDomain", "Texte inventé : type de requête non valide.", "Invented text: request type is not valid.",
+	}}, french.ErrorChain)
 }
 
 func TestCellular(t *testing.T) {
