@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/activationlock/sdk/activationlock"
+	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/inventory"
+	"github.com/activationlock/sdk/mdmcmd"
+)
+
+// observe notes in the record what a report says, and reports whether it
+// answers a command of ours. CodeID is the escrow record of the report's code,
+// "" if it has none or none to rely on. Observe depends on its arguments only.
+func observe(r *inventory.Record, report *mdmcmd.Report, codeID string, p Policy, now time.Time) (ours bool) {
+	switch {
+	case r.TokenAt.IsZero() && r.CheckedOutAt.IsZero():
+		// It reports, so it is enrolled: since before we were there, or its
+		// TokenUpdate could not be recorded or came before an Authenticate that
+		// came twice. It may never send another.
+		r.TokenAt = now
+	case !r.CheckedOutAt.IsZero() && r.LastSeen.Sub(r.CheckedOutAt) >= p.AnswerWithin:
+		// It goes on and on, so these are no late reports: it enrolled again,
+		// and that could not be recorded.
+		begin(r, now)
+		r.TokenAt = now
+	}
+	if q := report.QueryResponses; q != nil {
+		learn(r, q, p, now)
+	}
+	if s := report.SecurityInfo; s != nil && s.ManagementStatus != nil {
+		set(&r.Facts.LockManageable, s.ManagementStatus.IsActivationLockManageable)
+	}
+	for name, x := range r.Exchanges {
+		if !x.Asked(report.CommandUUID) {
+			continue
+		}
+		switch {
+		case report.Status == mdmcmd.NotNow:
+			// Not run and not kept. It is no answer: the question stays open.
+			x.AgainAt = now.Add(p.NotNowAgain)
+		case name == options && report.CommandUUID != x.UUIDs[len(x.UUIDs)-1]:
+			// An answer to options that are no longer the ones wanted.
+		default:
+			answer, again := answerOf(r, name, report, p, now)
+			earlier := slices.Index(x.UUIDs, report.CommandUUID)
+			x = x.Answered(report.CommandUUID, answer, now, again)
+			// What was asked earlier is answered too: should its answer come yet,
+			// it may be older than this one.
+			x.UUIDs = x.UUIDs[earlier:]
+			if name == bypassCode && codeID != "" {
+				r.CodeWanted, r.CodeID = false, codeID
+			}
+		}
+		r.Exchanges[name] = x
+		return true
+	}
+	return false
+}
+
+// answerOf says what a report answers to a command, and until when to let the
+// question rest even if there is need. Without a rest, a device whose answer
+// does not satisfy the plan would be asked again with every answer.
+func answerOf(r *inventory.Record, name string, report *mdmcmd.Report, p Policy, now time.Time) (inventory.Answer, time.Time) {
+	status := report.Status
+	switch name {
+	case bypassCode:
+		again := codeAgain(r, p, now)
+		switch _, result := report.BypassCodeAnswer(); result {
+		case mdmcmd.BypassCodeHeld:
+			return inventory.WithCode, again
+		case mdmcmd.BypassCodeError:
+			return inventory.Refused, again
+		}
+		return inventory.NoCode, again
+	case options:
+		status = report.SettingsStatus()
+	}
+	if status == mdmcmd.Acknowledged {
+		return inventory.Done, now.Add(p.NotNowAgain)
+	}
+	return inventory.Refused, now.Add(p.InformationEvery)
+}
+
+// wantCode notes that something happened after which the device may have made
+// another code.
+func wantCode(r *inventory.Record, cause escrow.Cause, p Policy) {
+	x, asked := r.Exchanges[bypassCode]
+	var again time.Time // the question need not rest
+	if asked && r.CodeCause == cause {
+		again = x.AskedAt.Add(p.NotNowAgain) // but a device can turn things on and off in a circle
+	}
+	if !r.CodeWanted || asked { // else the first reason holds
+		r.CodeWanted, r.CodeCause = true, cause
+	}
+	if asked {
+		// An answer that is on its way may be from before. Its code is kept, but
+		// answers nothing.
+		x.UUIDs = nil
+		if again.Before(x.AgainAt) {
+			x.AgainAt = again
+		}
+		r.Exchanges[bypassCode] = x
+	}
+}
+
+// learn takes in the facts of an answer. What it does not name stays as it was.
+func learn(r *inventory.Record, q *mdmcmd.QueryResponses, p Policy, now time.Time) {
+	f := &r.Facts
+	setText(&f.SerialNumber, q.SerialNumber)
+	setText(&f.UDID, q.UDID)
+	setText(&f.ProductName, q.ProductName)
+	setText(&f.ModelName, q.ModelName)
+	setText(&f.OSVersion, q.OSVersion)
+	setText(&f.BuildVersion, q.BuildVersion)
+	cellular := q.Cellular()
+	setText(&f.Cellular.IMEI, cellular.IMEI)
+	setText(&f.Cellular.IMEI2, cellular.IMEI2)
+	setText(&f.Cellular.MEID, cellular.MEID)
+	set(&f.Supervised, q.IsSupervised)
+	set(&f.SharedIPad, q.IsMultiUser)
+	set(&f.AwaitingConfiguration, q.AwaitingConfiguration)
+	set(&f.LockSupported, q.IsActivationLockSupported)
+	set(&f.LostMode, q.IsMDMLostModeEnabled)
+	if q.MDMOptions != nil {
+		set(&f.LockAllowed, q.MDMOptions.ActivationLockAllowedWhileSupervised)
+	}
+
+	// When Find My or the lock comes on, the device may have made another code.
+	cameOn := turnedOn(f.FindMy, q.IsDeviceLocatorServiceEnabled)
+	set(&f.FindMy, q.IsDeviceLocatorServiceEnabled)
+	if lock := q.IsActivationLockEnabled; lock != nil {
+		was := activationlock.Derive(r.Evidence).State
+		state := activationlock.Off
+		if *lock {
+			state = activationlock.On
+		}
+		cameOn = cameOn || state == activationlock.On && was != activationlock.On
+		r.AddEvidence(activationlock.Evidence{State: state, Source: activationlock.SourceDevice, At: now})
+	}
+	if cameOn {
+		wantCode(r, escrow.CauseLockOn, p)
+	}
+}
+
+func turnedOn(before, now *bool) bool {
+	return now != nil && *now && (before == nil || !*before)
+}
+
+func set(fact *(*bool), reported *bool) {
+	if reported != nil {
+		*fact = new(*reported)
+	}
+}
+
+func setText(fact *string, reported string) {
+	if reported != "" {
+		*fact = reported
+	}
+}

@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"slices"
+	"time"
+
+	"github.com/activationlock/sdk/activationlock"
+	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/inventory"
+	"github.com/activationlock/sdk/mdmcmd"
+)
+
+// Request types, the keys of Record.Exchanges.
+var (
+	information = mdmcmd.DeviceInformation{}.RequestType()
+	security    = mdmcmd.SecurityInfo.RequestType()
+	bypassCode  = mdmcmd.ActivationLockBypassCode.RequestType()
+	options     = mdmcmd.Settings{}.RequestType()
+)
+
+// plan decides which commands should be queued now for an enrollment. It
+// depends on its arguments only.
+func plan(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) []mdmcmd.Command {
+	if !r.Live() || r.Channel != mdmcmd.DeviceChannel || r.UserEnrollment {
+		return nil
+	}
+	var commands []mdmcmd.Command
+	mac := r.Facts.Platform() == mdmcmd.MacOS
+
+	if aged(r, information, p, now) {
+		commands = append(commands, mdmcmd.DeviceInformation{Queries: mdmcmd.DefaultQueries(r.Facts.Platform())})
+	}
+	if mac && aged(r, security, p, now) {
+		commands = append(commands, mdmcmd.SecurityInfo)
+	}
+	if !known(r, information, now) || mac && !known(r, security, now) || !canHaveCode(r) {
+		return append(commands, planOptions(r, nil, p, now)...)
+	}
+	if wantsCode(r, codes, now) {
+		commands = append(commands, mdmcmd.ActivationLockBypassCode)
+	}
+	return append(commands, planOptions(r, codes, p, now)...)
+}
+
+// mayAsk reports whether no question of that type is on its way, and none was
+// answered so lately that it should rest.
+func mayAsk(r *inventory.Record, requestType string, now time.Time) bool {
+	return !now.Before(r.Exchanges[requestType].AgainAt)
+}
+
+// aged reports whether facts are missing in this enrollment, or old.
+func aged(r *inventory.Record, requestType string, p Policy, now time.Time) bool {
+	x := r.Exchanges[requestType]
+	return (x.AnsweredAt.IsZero() || now.Sub(x.AnsweredAt) >= p.InformationEvery) && mayAsk(r, requestType, now)
+}
+
+// known reports whether a question was answered in this enrollment, if only
+// with an error. One past its deadline counts too: facts are good to have, but
+// a code must not wait for them until its window closes.
+func known(r *inventory.Record, requestType string, now time.Time) bool {
+	x := r.Exchanges[requestType]
+	return !x.AnsweredAt.IsZero() || x.Overdue(now)
+}
+
+// canHaveCode reports whether the device may make a bypass code. What is not
+// known does not speak against it.
+func canHaveCode(r *inventory.Record) bool {
+	is := func(fact *bool, value bool) bool { return fact != nil && *fact == value }
+	f := r.Facts
+	switch f.Platform() {
+	case mdmcmd.TvOS, mdmcmd.WatchOS:
+		return false
+	}
+	return !is(f.Supervised, false) && !is(f.SharedIPad, true) &&
+		!is(f.LockSupported, false) && !is(f.LockManageable, false) &&
+		activationlock.Applicability(f.ProductName, f.OSVersion, f.LockSupported) != activationlock.Off
+}
+
+// wantsCode reports whether the bypass code should be asked for now: something
+// happened since the last answer, or there is no code of this enrollment yet.
+func wantsCode(r *inventory.Record, codes []escrow.Record, now time.Time) bool {
+	return (r.CodeWanted || !holdsCode(r, codes)) && mayAsk(r, bypassCode, now)
+}
+
+// holdsCode reports whether escrow has the code that the device gave, on being
+// asked, in this enrollment. It compares no times, so no clock can be wrong. A
+// mark on the code means an enrollment that could not be recorded.
+func holdsCode(r *inventory.Record, codes []escrow.Record) bool {
+	return slices.ContainsFunc(codes, func(c escrow.Record) bool {
+		return c.ID == r.CodeID && c.Kind == bypasscode.Device && c.State == escrow.Current && c.StaleSince.IsZero()
+	})
+}
+
+// planOptions plans the MDM options; with the permission to lock among them,
+// only once the code is in escrow.
+func planOptions(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) []mdmcmd.Command {
+	wanted := p.Options
+	if wanted.IsZero() || !mayAsk(r, options, now) || !known(r, information, now) {
+		return nil
+	}
+	switch r.Facts.Platform() {
+	case mdmcmd.TvOS, mdmcmd.WatchOS:
+		return nil
+	}
+	allow := wanted.ActivationLockAllowedWhileSupervised
+	if allow != nil && *allow && !holdsCode(r, codes) {
+		return nil
+	}
+	x := r.Exchanges[options]
+	reported := r.Facts.LockAllowed
+	differs := allow != nil && reported != nil && *allow != *reported &&
+		r.Exchanges[information].AnsweredAt.After(x.AnsweredAt)
+	if x.Answer == inventory.Done && r.OptionsSent.Equal(wanted) && !differs {
+		return nil
+	}
+	return []mdmcmd.Command{mdmcmd.Settings{MDMOptions: wanted}}
+}
+
+// codeAgain is when to ask a device again of which there is no code, or none
+// to rely on, after it answered.
+func codeAgain(r *inventory.Record, p Policy, now time.Time) time.Time {
+	if !r.AuthenticatedAt.IsZero() && now.Before(r.AuthenticatedAt.Add(activationlock.CodeWindow)) {
+		return now.Add(p.CodeEvery)
+	}
+	return now.Add(p.InformationEvery)
+}
