@@ -4,13 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/internal/reference"
 )
 
 const sample = "3UM43-PUYVY-QYD1-UVCC-HEHJ-FKA4"
@@ -143,22 +143,9 @@ func TestParseLenientRefuses(t *testing.T) {
 	}
 }
 
-// fixtures is the folder of reference data that is not part of the project.
-func fixtures(tb testing.TB, path ...string) string {
-	tb.Helper()
-	root := os.Getenv("ACTIVATIONLOCK_FIXTURES")
-	if root == "" {
-		if os.Getenv("CI") == "true" {
-			tb.Fatal("ACTIVATIONLOCK_FIXTURES is not set")
-		}
-		tb.Skip("ACTIVATIONLOCK_FIXTURES is not set")
-	}
-	return filepath.Join(append([]string{root}, path...)...)
-}
-
 func TestParseRefusesNoncanonicalFixtures(t *testing.T) {
 	t.Parallel()
-	data, err := os.ReadFile(fixtures(t, "bypass-code-noncanonical.json"))
+	data, err := os.ReadFile(reference.Path(t, "bypass-code-noncanonical.json"))
 	require.NoError(t, err)
 	var texts []struct{ Code, Why string }
 	require.NoError(t, json.Unmarshal(data, &texts))
@@ -174,7 +161,7 @@ func TestParseRefusesNoncanonicalFixtures(t *testing.T) {
 
 func TestVectorsAgreeWithFixtures(t *testing.T) {
 	t.Parallel()
-	data, err := os.ReadFile(fixtures(t, "bypass-code-vectors.json"))
+	data, err := os.ReadFile(reference.Path(t, "bypass-code-vectors.json"))
 	require.NoError(t, err)
 	var published []struct{ Raw, Code, Hash string }
 	require.NoError(t, json.Unmarshal(data, &published))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/internal/reference"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -171,7 +172,7 @@ func TestEncode(t *testing.T) {
 
 func TestEncodeGivesTheFixtures(t *testing.T) {
 	t.Parallel()
-	folder := fixtures(t, "fixtures", "written-from-schema")
+	folder := reference.Path(t, "fixtures", "written-from-schema")
 	written, err := filepath.Glob(filepath.Join(folder, "*.command.plist"))
 	require.NoError(t, err)
 	for _, test := range commands {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/internal/reference"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -129,7 +130,7 @@ func TestErrorClassOfReports(t *testing.T) {
 	}
 	require.Equal(t, mdmcmd.ErrorUnknownSetting, parseReport(t, sent(t, "settings-item-error")).Settings[1].ErrorChain.Class())
 
-	folder := fixtures(t, "fixtures")
+	folder := reference.Path(t, "fixtures")
 	for file, want := range map[string]mdmcmd.ErrorClass{
 		"written-from-schema/ActivationLockBypassCode.error.not-supervised.plist":       mdmcmd.ErrorNotSupervised,
 		"written-from-schema/ActivationLockBypassCode.error.lost-mode.plist":            mdmcmd.ErrorInLostMode,

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/internal/reference"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -223,7 +224,7 @@ func TestAbsentIsNotFalse(t *testing.T) {
 
 func TestParseFixtures(t *testing.T) {
 	t.Parallel()
-	folder := fixtures(t, "fixtures")
+	folder := reference.Path(t, "fixtures")
 	files, err := filepath.Glob(filepath.Join(folder, "*", "*.plist"))
 	require.NoError(t, err)
 	parsed := map[string]mdmcmd.Message{}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/internal/reference"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -78,7 +79,7 @@ func TestParseReadsPython(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "*.plist"))
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
-	if root := os.Getenv("ACTIVATIONLOCK_FIXTURES"); root != "" {
+	if root := os.Getenv(reference.Variable); root != "" {
 		more, err := filepath.Glob(filepath.Join(root, "fixtures", "*", "*.plist"))
 		require.NoError(t, err)
 		files = append(files, more...)

@@ -137,19 +137,6 @@ func readDictionary(tb testing.TB, list []byte) map[string]any {
 	return root.(map[string]any)
 }
 
-// fixtures is the folder of reference data that is not part of the project.
-func fixtures(tb testing.TB, path ...string) string {
-	tb.Helper()
-	root := os.Getenv("ACTIVATIONLOCK_FIXTURES")
-	if root == "" {
-		if os.Getenv("CI") == "true" {
-			tb.Fatal("ACTIVATIONLOCK_FIXTURES is not set")
-		}
-		tb.Skip("ACTIVATIONLOCK_FIXTURES is not set")
-	}
-	return filepath.Join(append([]string{root}, path...)...)
-}
-
 func readFile(tb testing.TB, path ...string) []byte {
 	tb.Helper()
 	content, err := os.ReadFile(filepath.Join(path...))

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/internal/reference"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -234,7 +235,7 @@ func TestMessageResult(t *testing.T) {
 
 func TestFixturesOfTheOtherAnswers(t *testing.T) {
 	t.Parallel()
-	folder := fixtures(t, "fixtures", "written-from-schema")
+	folder := reference.Path(t, "fixtures", "written-from-schema")
 	const device = "00008120-0011223344556677"
 	require.Equal(t, &mdmcmd.Location{
 		Latitude: 37, Longitude: -122, HorizontalAccuracy: pointer(12.5), VerticalAccuracy: pointer(-1.0), Altitude: pointer(-1.0),

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.mozilla.org/pkcs7"
 
+	"github.com/activationlock/sdk/internal/reference"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -100,7 +101,7 @@ func TestVerifySignatureRefusesHeaders(t *testing.T) {
 
 func TestVerifySignatureOfDevices(t *testing.T) {
 	t.Parallel()
-	folder := fixtures(t, "fixtures", "mdm-signature")
+	folder := reference.Path(t, "fixtures", "mdm-signature")
 	body := readFile(t, folder, "body2.plist")
 	header := func(name string) string { return strings.TrimSpace(string(readFile(t, folder, name))) }
 

@@ -28,6 +28,7 @@ import (
 	"go.mozilla.org/pkcs7"
 
 	"github.com/activationlock/sdk/internal/cms"
+	"github.com/activationlock/sdk/internal/reference"
 )
 
 var body = []byte("<?xml version=\"1.0\"?><plist version=\"1.0\"><dict><key>Status</key><string>Idle</string></dict></plist>\n")
@@ -169,10 +170,8 @@ func needs(t *testing.T, there bool, what string) {
 
 func TestRealSamples(t *testing.T) {
 	t.Parallel()
-	root := os.Getenv("ACTIVATIONLOCK_FIXTURES")
-	needs(t, root != "", "ACTIVATIONLOCK_FIXTURES")
 	read := func(name string) []byte {
-		b, err := os.ReadFile(filepath.Join(root, "fixtures", "mdm-signature", name))
+		b, err := os.ReadFile(reference.Path(t, "fixtures", "mdm-signature", name))
 		require.NoError(t, err)
 		return b
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activationlock/sdk/internal/plist"
+	"github.com/activationlock/sdk/internal/reference"
 )
 
 const (
@@ -364,14 +365,7 @@ func TestWalk(t *testing.T) {
 
 func TestFixturesAreWellFormed(t *testing.T) {
 	t.Parallel()
-	root := os.Getenv("ACTIVATIONLOCK_FIXTURES")
-	if root == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("ACTIVATIONLOCK_FIXTURES is not set")
-		}
-		t.Skip("ACTIVATIONLOCK_FIXTURES is not set")
-	}
-	files, err := filepath.Glob(filepath.Join(root, "fixtures", "*", "*.plist"))
+	files, err := filepath.Glob(reference.Path(t, "fixtures", "*", "*.plist"))
 	require.NoError(t, err)
 	require.Greater(t, len(files), 60)
 	for _, file := range files {

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/activationlock/sdk/internal/reference"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -137,14 +138,7 @@ type schema struct {
 
 func folder(t *testing.T) string {
 	t.Helper()
-	root := os.Getenv("ACTIVATIONLOCK_FIXTURES")
-	if root == "" {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("ACTIVATIONLOCK_FIXTURES is not set")
-		}
-		t.Skip("ACTIVATIONLOCK_FIXTURES is not set")
-	}
-	return filepath.Join(root, "apple-device-management")
+	return reference.Path(t, "apple-device-management")
 }
 
 // load reads all schemas of a kind ("commands" or "checkin") and joins the
