@@ -1,8 +1,6 @@
 package activationlock
 
 import (
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/activationlock/sdk/bypasscode"
@@ -114,12 +112,12 @@ func StatusOf(s Situation) Status {
 func Applicability(productName, osVersion string, supported *bool) State {
 	switch platform := mdmcmd.PlatformOf(productName); platform {
 	case mdmcmd.IOS:
-		return atLeast(osVersion, 7, 1)
+		return atLeast(osVersion, "7.1")
 	case mdmcmd.MacOS:
 		if supported != nil && !*supported {
 			return Off
 		}
-		if since := atLeast(osVersion, 10, 15); since != On || supported != nil {
+		if since := atLeast(osVersion, "10.15"); since != On || supported != nil {
 			return since
 		}
 		return StateUnknown // an Intel Mac may lack the chip
@@ -132,19 +130,11 @@ func Applicability(productName, osVersion string, supported *bool) State {
 }
 
 // atLeast compares a version such as "7.0.4"; what is no version is unknown.
-func atLeast(version string, major, minor int) State {
-	parts := strings.Split(version, ".")
-	have, err := strconv.ParseUint(parts[0], 10, 16)
-	if err != nil {
+func atLeast(version, since string) State {
+	switch reached, known := (mdmcmd.Availability{Since: since}).Reached(version); {
+	case !known:
 		return StateUnknown
-	}
-	var haveMinor uint64
-	if len(parts) > 1 {
-		if haveMinor, err = strconv.ParseUint(parts[1], 10, 16); err != nil {
-			return StateUnknown
-		}
-	}
-	if int(have) > major || int(have) == major && int(haveMinor) >= minor {
+	case reached:
 		return On
 	}
 	return Off

@@ -1,5 +1,10 @@
 package mdmcmd
 
+import (
+	"strconv"
+	"strings"
+)
+
 // Availability says on which devices of one platform a command works. A device
 // where it does not work answers with an error.
 type Availability struct {
@@ -12,6 +17,29 @@ type Availability struct {
 	UserEnrollment bool
 	// UserChannel: also on the user channel, of a Mac or a Shared iPad.
 	UserChannel bool
+}
+
+// Reached reports whether a version such as "17.0.3" is Since or later; known
+// is false if it is no version.
+func (a Availability) Reached(osVersion string) (reached, known bool) {
+	have, ok := version(osVersion)
+	if !ok {
+		return false, false
+	}
+	since, _ := version(a.Since)
+	return have[0] > since[0] || have[0] == since[0] && have[1] >= since[1], true
+}
+
+// version reads the first two numbers of a version; a missing second is 0.
+func version(s string) (numbers [2]uint64, ok bool) {
+	for i, part := range strings.SplitN(s, ".", 3)[:min(2, 1+strings.Count(s, "."))] {
+		n, err := strconv.ParseUint(part, 10, 16)
+		if err != nil {
+			return numbers, false
+		}
+		numbers[i] = n
+	}
+	return numbers, true
 }
 
 // AccessRight is a right that the management profile must give the server for

@@ -537,3 +537,16 @@ func TestPlatformOf(t *testing.T) {
 		require.Equal(t, want, mdmcmd.PlatformOf(product), product)
 	}
 }
+
+func TestReached(t *testing.T) {
+	t.Parallel()
+	since := mdmcmd.Availability{Since: "7.1"}
+	for version, want := range map[string][2]bool{
+		"7.0": {false, true}, "7.0.6": {false, true}, "7.1": {true, true}, "7.1.2": {true, true}, "7.10": {true, true},
+		"8": {true, true}, "6": {false, true}, "26.1": {true, true}, "7": {false, true},
+		"": {}, "x": {}, "7.x": {}, "-7.1": {}, "7 .1": {}, "99999999999999999999": {},
+	} {
+		reached, known := since.Reached(version)
+		require.Equal(t, want, [2]bool{reached, known}, version)
+	}
+}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/internal/reference"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -357,11 +358,12 @@ func TestAttacks(t *testing.T) {
 }
 
 // alone calls attack for each of the inputs in a process of its own, with a
-// small stack.
+// small stack and a limit on its memory.
 func alone(t *testing.T, inputs map[string]func() []byte, attack func(t *testing.T, name string, raw []byte)) {
 	if name := os.Getenv(attackVariable); name != "" {
 		raw := inputs[name]()
 		debug.SetMaxStack(1 << 20)
+		require.NoError(t, reference.LimitMemory(512<<20))
 		attack(t, name, raw)
 		return
 	}

@@ -135,9 +135,16 @@ type message struct {
 
 // Parse reads one message of at most 1 MiB. Errors never quote it. A message
 // of a type that is of no concern here gives [ErrOtherMessage].
+//
+// A well-formed report with a bypass code is read even if it is larger, or
+// another of its keys has a wrong type: then it has the status, the identifiers
+// and the code, and nothing else. A code must not get lost for such a reason.
 func Parse(raw []byte) (Message, error) {
 	m, err := plist.Unmarshal[message](raw)
 	if err != nil {
+		if report := codeReport(raw); report != nil {
+			return report, nil
+		}
 		return nil, fmt.Errorf("mdmcmd: parse: %w", err)
 	}
 	switch m.MessageType {
@@ -163,8 +170,9 @@ func Parse(raw []byte) (Message, error) {
 	return nil, ErrOtherMessage
 }
 
-// Check reports whether raw is a property list that any parser can read
-// safely: XML, at most maxSize bytes, at most 32 deep, and without anything
-// that two parsers could read differently. Put it in front of parsers that
-// have no limits of their own; 43 bytes end a process that hands them to one.
+// Check reports whether raw is a plain property list: XML, at most maxSize
+// bytes, at most 32 deep, and without the structures that are known to harm
+// parsers or to be read differently by two of them. Put it in front of parsers
+// that have no limits of their own; 43 bytes end a process that hands them to
+// one.
 func Check(raw []byte, maxSize int) error { return plist.Check(raw, maxSize) }

@@ -292,3 +292,34 @@ func TestParseFixtures(t *testing.T) {
 		require.Equal(t, want.code, text.Reveal(), name)
 	}
 }
+
+// Whatever else is odd about a report, the code in it is read.
+func TestParseReadsACodeBesideOddKeys(t *testing.T) {
+	t.Parallel()
+	report := `<key>Status</key><string>Acknowledged</string><key>CommandUUID</key><string>U-1</string>` +
+		`<key>UDID</key><string>D-1</string><key>ActivationLockBypassCode</key><string>` + code + `</string>`
+	for _, odd := range []string{
+		`<key>RequestType</key><integer>1</integer>`, `<key>NotOnConsole</key><string>no</string>`, `<key>ErrorChain</key><string/>`,
+		`<key>Latitude</key><string>x</string>`, `<key>Settings</key><true/>`, `<key>QueryResponses</key><dict><key>IsSupervised</key><integer>1</integer></dict>`,
+		`<key>SecurityInfo</key><array><dict><key>Status</key><string>deep</string></dict></array>`,
+		`<key>Padding</key><string>` + strings.Repeat("x", 2<<20) + `</string>`,
+	} {
+		m, err := mdmcmd.Parse(list(report + odd))
+		require.NoError(t, err)
+		r, ok := m.(*mdmcmd.Report)
+		require.True(t, ok)
+		text, result := r.BypassCodeAnswer()
+		require.Equal(t, mdmcmd.BypassCodeHeld, result)
+		require.Equal(t, code, text.Reveal())
+		require.Equal(t, []string{"D-1", "U-1", "Acknowledged"}, []string{r.UDID, r.CommandUUID, string(r.Status)})
+
+		_, err = mdmcmd.Parse(list(strings.Replace(report, code, "", 1) + odd))
+		require.Error(t, err, "without a code there is nothing to lose")
+		_, err = mdmcmd.Parse(list(`<key>MessageType</key><string>TokenUpdate</string>` + report + odd))
+		require.Error(t, err, "a check-in has no code")
+		_, err = mdmcmd.Parse(list(report + odd)[:300])
+		require.Error(t, err)
+	}
+	_, err := mdmcmd.Parse(list(report + `<key>Status</key><string>Idle</string>`))
+	require.Error(t, err, "two readers could differ")
+}

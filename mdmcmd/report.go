@@ -198,6 +198,40 @@ func (r *Report) SettingsStatus() Status {
 	return r.Status
 }
 
+// codeReport reads what must not get lost of a report that is not read
+// otherwise: nil if it is malformed or has no bypass code.
+func codeReport(raw []byte) *Report {
+	if len(raw) > MaxRedact {
+		return nil
+	}
+	texts := map[string]string{}
+	key := ""
+	err := plist.Walk(raw, func(t plist.Token) error {
+		switch {
+		case t.Depth != 1:
+		case t.Kind == plist.Key:
+			key = t.Text(raw)
+		case t.Kind == plist.String:
+			switch key {
+			case "Status", "CommandUUID", "UDID", "EnrollmentID", "UserID", "EnrollmentUserID", "MessageType", bypassCodeKey:
+				texts[key] = t.Text(raw)
+			}
+		}
+		return nil
+	})
+	code := bypasscode.NewText(texts[bypassCodeKey])
+	if err != nil || texts["Status"] == "" || texts["MessageType"] != "" || code.IsZero() {
+		return nil
+	}
+	return &Report{
+		Enrollment: Enrollment{
+			UDID: texts["UDID"], EnrollmentID: texts["EnrollmentID"],
+			UserID: texts["UserID"], EnrollmentUserID: texts["EnrollmentUserID"],
+		},
+		Status: Status(texts["Status"]), CommandUUID: texts["CommandUUID"], BypassCode: &code,
+	}
+}
+
 func (m *message) report() *Report {
 	r := &Report{
 		Enrollment: m.Enrollment, Status: m.Status, CommandUUID: m.CommandUUID, RequestType: m.RequestType,
