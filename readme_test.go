@@ -17,8 +17,9 @@ import (
 
 // quickStart is the README's code with what a host has around it. The comment
 // lines mark where it begins and ends.
-func quickStart(ctx context.Context, store *memstore.Store, udid string, body []byte, queue func(string, string, []byte), keep func(string, []byte)) error {
+func quickStart(ctx context.Context, udid string, body []byte, queue func(string, string, []byte), keep func(string, []byte)) error {
 	// README begin
+	store := memstore.New() // forgets everything: your own database in production
 	codes, err := escrow.New(store.Escrow())
 	if err != nil {
 		return err
@@ -58,7 +59,7 @@ func TestReadmeQuickStart(t *testing.T) {
 
 	var queued, kept []byte
 	body := []byte(`<plist><dict><key>Status</key><string>Idle</string><key>UDID</key><string>U</string></dict></plist>`)
-	require.NoError(t, quickStart(t.Context(), memstore.New(), "U", body,
+	require.NoError(t, quickStart(t.Context(), "U", body,
 		func(_, _ string, raw []byte) { queued = raw }, func(_ string, raw []byte) { kept = raw }))
 	require.Contains(t, string(queued), "DeviceInformation")
 	require.Equal(t, body, kept)

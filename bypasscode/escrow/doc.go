@@ -13,6 +13,7 @@
 //   - A code that nobody asked for, or whose serial number is disputed, is
 //     kept but marked, and supersedes nothing.
 //
-// [Escrow.Reveal] is the only way to a code. A [Store] does the keeping;
-// package memstore has one.
+// For users of an [Escrow], [Escrow.Reveal] is the only way to a code. A [Store]
+// does the keeping; package memstore has one. A store of your own is handed the
+// codes as they are: encrypt them before you write them.
 package escrow

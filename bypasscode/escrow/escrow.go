@@ -17,14 +17,24 @@ var (
 	ErrEmpty = errors.New("escrow: an empty code is not kept")
 	// ErrNotFound means that there is no such record.
 	ErrNotFound = errors.New("escrow: not found")
+	// ErrTooLong means that what a device called its code has more than MaxText
+	// bytes.
+	ErrTooLong = errors.New("escrow: a code of that length is not kept")
 	// ErrQuota means that an enrollment gave more codes than any honest device.
 	ErrQuota = errors.New("escrow: too many codes of one enrollment")
 )
 
-// Quota is the number of records of one kind that one enrollment can fill for
-// one subject.
-// A device makes a new code when it is erased or Find My comes on.
-const Quota = 256
+const (
+	// Quota is the number of records of one kind that one enrollment can fill for
+	// one subject; disputed ones count apart, so that junk never keeps a code out
+	// that was asked for. A device makes a new code when it is erased or Find My
+	// comes on.
+	Quota = 256
+
+	// MaxText is the size of the longest code that is kept, in bytes. Codes have
+	// 31; the rest is for formats that Apple may think of.
+	MaxText = 1 << 10
+)
 
 // Store keeps entries. It is safe for many goroutines, and a call that returns
 // without an error is durable. Nothing that goes in or out shares memory with
@@ -80,6 +90,9 @@ func (e *Escrow) Capture(ctx context.Context, c Capture) (Record, error) {
 	if c.Text.IsZero() {
 		return Record{}, ErrEmpty
 	}
+	if len(c.Text.Reveal()) > MaxText {
+		return Record{}, ErrTooLong
+	}
 	if !c.Subject.valid() || !c.Kind.Valid() || c.Cause == "" || c.ReceivedAt.IsZero() {
 		return Record{}, errors.New("escrow: capture: subject, kind, cause and time are required")
 	}
@@ -124,9 +137,9 @@ func capture(entries []Entry, c Capture, id string) (changed []Entry, kept Recor
 		}
 		return append(changed, e), e.Record, nil
 	}
-	filled := 0
+	filled := 0 // of the same trust: junk must not keep an asked code out
 	for _, e := range entries {
-		if e.Kind == c.Kind && e.EnrollmentID == c.EnrollmentID {
+		if e.Kind == c.Kind && e.EnrollmentID == c.EnrollmentID && (e.State == Disputed) == !trusted {
 			filled++
 		}
 	}

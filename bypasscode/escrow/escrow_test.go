@@ -534,7 +534,7 @@ func TestQuota(t *testing.T) {
 		c.Disputed = i%2 == 0
 		capture(t, e, c)
 	}
-	for _, c := range []escrow.Capture{asked(code, "x", 1), unasked(asked(code, "x", 1)), disputed(asked(code, "x", 1))} {
+	for _, c := range []escrow.Capture{unasked(asked(code, "x", 1)), disputed(asked(code, "x", 1))} {
 		r, err := e.Capture(t.Context(), c)
 		require.ErrorIs(t, err, escrow.ErrQuota)
 		require.NotContains(t, err.Error(), code)
@@ -550,12 +550,36 @@ func TestQuota(t *testing.T) {
 	capture(t, e, of(escrow.Subject{SerialNumber: "XXFAKE0SER2"}, asked(code, "1", 1)))
 	require.Len(t, records(t, e, bySerial), escrow.Quota+2)
 
+	// Nor is a code that was asked for, by all the junk before it.
+	require.Equal(t, escrow.Current, capture(t, e, asked("J4DNT-6VT2Y-3LD8-1VV7-AT3U-LW17", "x", 1001)).State)
+
 	// Nor does joining get round it.
-	capture(t, e, of(byEnrollment, asked(code3, "1", 1)))
+	capture(t, e, of(byEnrollment, unasked(asked(code3, "1", 1))))
 	require.NoError(t, e.Join(t.Context(), enrollment, serial))
-	_, err := e.Capture(t.Context(), asked("one more", "z", 2000))
+	_, err := e.Capture(t.Context(), unasked(asked("one more", "z", 2000)))
 	require.ErrorIs(t, err, escrow.ErrQuota)
-	require.Len(t, records(t, e, bySerial), escrow.Quota+3)
+	require.Len(t, records(t, e, bySerial), escrow.Quota+4)
+}
+
+func TestQuotaOfAskedCodes(t *testing.T) {
+	t.Parallel()
+	e := newEscrow(t)
+	for i := range escrow.Quota {
+		capture(t, e, asked(fmt.Sprint("code ", i), fmt.Sprint(i), i+1))
+	}
+	_, err := e.Capture(t.Context(), asked(code, "x", 1000))
+	require.ErrorIs(t, err, escrow.ErrQuota)
+	capture(t, e, unasked(asked(code, "x", 1000)))
+}
+
+func TestTooLong(t *testing.T) {
+	t.Parallel()
+	e := newEscrow(t)
+	long := strings.Repeat("x", escrow.MaxText)
+	capture(t, e, asked(long, "1", 1))
+	_, err := e.Capture(t.Context(), asked(long+"x", "2", 2))
+	require.ErrorIs(t, err, escrow.ErrTooLong)
+	require.Len(t, records(t, e, bySerial), 1)
 }
 
 func TestManyWriters(t *testing.T) {

@@ -81,7 +81,8 @@ type Record struct {
 	Device      Device
 }
 
-// Entry is a record with its code, as stores keep it.
+// Entry is a record with its code, as stores keep it. Nothing is sealed yet:
+// encrypting the text is for the store.
 type Entry struct {
 	Record
 	Text bypasscode.Text

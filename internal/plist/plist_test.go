@@ -107,6 +107,7 @@ func TestUnmarshalRefusesSyntax(t *testing.T) {
 		"late declaration":          ` <?xml version="1.0"?><plist><dict/></plist>`,
 		"processing instruction":    head + `<?php x?><dict/>` + tail,
 		"internal subset":           `<!DOCTYPE plist [<!ENTITY a "b">]><plist><dict/></plist>`,
+		"empty internal subset":     `<!DOCTYPE plist []><plist><dict/></plist>`,
 		"external subset and more":  `<!DOCTYPE plist SYSTEM "x" [<!ENTITY a "b">]><plist><dict/></plist>`,
 		"other document type":       `<!DOCTYPE html><plist><dict/></plist>`,
 		"parameter entity":          `<!DOCTYPE plist %x;><plist><dict/></plist>`,
@@ -282,12 +283,14 @@ func fromHex(s string) func() []byte {
 
 const killerVariable = "PLIST_TEST_KILLER"
 
-// Each attack runs in a process of its own, which fails when it allocates more
-// than 16 MiB beyond the input, needs a deep stack, or does not end.
+// Each attack runs in a process of its own, with a limit on its
+// memory, which fails when it allocates more than 16 MiB beyond the input, needs
+// a deep stack, or does not end.
 func TestKillers(t *testing.T) {
 	if name := os.Getenv(killerVariable); name != "" {
 		data := killers[name]()
 		debug.SetMaxStack(1 << 20)
+		require.NoError(t, reference.LimitMemory(512<<20))
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		for _, maxSize := range []int{plist.MaxSize, len(data)} {

@@ -12,7 +12,7 @@ import (
 )
 
 // Err is returned by everything that tries to encode a secret.
-var Err = errors.New("a secret is not encoded implicitly; reveal or seal it")
+var Err = errors.New("a secret is not encoded implicitly; reveal it where that is meant")
 
 // Redacted gives the types that embed it their printed form, and makes
 // encoders fail instead of storing that form. The secret itself belongs into a
