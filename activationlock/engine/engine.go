@@ -62,8 +62,9 @@ type Outcome struct {
 	// record as asked; if they get lost, they are asked again after a while.
 	Commands []Queued
 	// Redacted is what to store and pass on in place of the message: the same
-	// bytes, without the bypass code. It is never nil. In place of a message
-	// that mentions a bypass code but cannot be read there is an empty list.
+	// bytes, without the bypass code. It is never nil, and may share the
+	// message's memory. In place of a message that cannot be read and may hold a
+	// bypass code there is an empty list.
 	Redacted []byte
 	// Ours reports whether the message answers a command of an engine.
 	Ours bool
@@ -76,9 +77,10 @@ type Queued struct {
 	Plist       []byte
 }
 
-// HandleCheckin takes in a check-in message. The error is nil: a check-in has no
-// code that could get lost. The host passes the message on whatever comes of it.
-// A report that ends up here is taken in by [Engine.HandleReport].
+// HandleCheckin takes in a check-in message. The error is nil, since a check-in
+// has no code that could get lost; unless the bytes are a report, which goes to
+// HandleReport. The host passes the message on whatever comes of it, and answers
+// an error with HTTP 500.
 func (e *Engine) HandleCheckin(ctx context.Context, from Enrollment, raw []byte) (Outcome, error) {
 	now := e.config.Clock()
 	out := Outcome{Redacted: redacted(raw)}
@@ -128,6 +130,17 @@ func (e *Engine) markStale(ctx context.Context, from Enrollment, serial string, 
 	}
 }
 
+// marked returns when the device enrolled after it gave its current code, zero
+// if it did not.
+func marked(codes []escrow.Record) (since time.Time) {
+	for _, c := range codes {
+		if c.Kind == bypasscode.Device && c.State == escrow.Current && c.StaleSince.After(since) {
+			since = c.StaleSince
+		}
+	}
+	return since
+}
+
 // begin notes that an enrollment began.
 func begin(r *inventory.Record, now time.Time) {
 	r.AuthenticatedAt, r.TokenAt, r.CheckedOutAt = now, time.Time{}, time.Time{}
@@ -135,13 +148,16 @@ func begin(r *inventory.Record, now time.Time) {
 	// enrolls, and a late answer may be older than an erase.
 	r.Exchanges, r.OptionsSent, r.CodeID = nil, mdmcmd.MDMOptions{}, ""
 	r.CodeWanted, r.CodeCause = true, escrow.CauseEnrollment
+	// What an erase changes is unknown now.
+	f := &r.Facts
+	f.Supervised, f.SharedIPad, f.FindMy, f.LockAllowed, f.LockManageable, f.LostMode = nil, nil, nil, nil, nil, nil
 }
 
 // authenticated notes an Authenticate.
 func authenticated(r *inventory.Record, m *mdmcmd.Authenticate, now time.Time) {
 	begin(r, now)
 	f := &r.Facts
-	setText(&f.SerialNumber, m.SerialNumber)
+	setSerial(f, m.SerialNumber)
 	setText(&f.UDID, m.UDID)
 	setText(&f.ProductName, m.ProductName)
 	setText(&f.ModelName, m.ModelName)
@@ -149,8 +165,6 @@ func authenticated(r *inventory.Record, m *mdmcmd.Authenticate, now time.Time) {
 	setText(&f.BuildVersion, m.BuildVersion)
 	setText(&f.Cellular.IMEI, m.IMEI)
 	setText(&f.Cellular.MEID, m.MEID)
-	// What an erase changes is unknown now.
-	f.Supervised, f.SharedIPad, f.FindMy, f.LockAllowed, f.LockManageable, f.LostMode = nil, nil, nil, nil, nil, nil
 }
 
 // HandleReport takes in the report of a command, or an Idle. An error means
@@ -230,14 +244,14 @@ func (e *Engine) capture(ctx context.Context, from Enrollment, report *mdmcmd.Re
 		},
 	}
 	c.Disputed, _ = e.disputed(ctx, from, f.SerialNumber)
-	if x := r.Exchanges[bypassCode]; x.Asked(report.CommandUUID) && from.Channel != UserChannel {
+	if x := r.Exchanges[bypassCode]; x.Asked(report.CommandUUID) {
 		c.Cause, c.AskedAt = r.CodeCause, x.AskedAt
 		if c.Cause == "" {
 			c.Cause = escrow.CauseSchedule
 		}
 	}
 	kept, err := e.config.Escrow.Capture(ctx, c)
-	if errors.Is(err, escrow.ErrQuota) {
+	if errors.Is(err, escrow.ErrQuota) || errors.Is(err, escrow.ErrTooLong) { // sending again would not help
 		e.emit(ctx, CodeNotKept, from.ID, f.SerialNumber, err)
 		return "", nil
 	}
@@ -294,8 +308,12 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 		e.emit(ctx, RecordFailed, from.ID, after.Facts.SerialNumber, err)
 		return nil
 	}
-	if namesSerial(m) {
-		e.join(ctx, from, after.Facts.SerialNumber)
+	switch serial := namedSerial(m); {
+	case serial == "":
+	case serial != after.Facts.SerialNumber:
+		e.emit(ctx, SerialDisputed, from.ID, after.Facts.SerialNumber, errors.New("engine: the enrollment names another serial number than before"))
+	default:
+		e.join(ctx, from, serial)
 	}
 	return e.queue(ctx, &after, now)
 }
@@ -312,14 +330,18 @@ func (e *Engine) join(ctx context.Context, from Enrollment, serial string) {
 	}
 }
 
-func namesSerial(m mdmcmd.Message) bool {
+// namedSerial returns the serial number that a message names, "" if it names
+// none.
+func namedSerial(m mdmcmd.Message) string {
 	switch m := m.(type) {
 	case *mdmcmd.Authenticate:
-		return m.SerialNumber != ""
+		return m.SerialNumber
 	case *mdmcmd.Report:
-		return m.QueryResponses != nil && m.QueryResponses.SerialNumber != ""
+		if m.QueryResponses != nil {
+			return m.QueryResponses.SerialNumber
+		}
 	}
-	return false
+	return ""
 }
 
 // queue plans for a record and puts what it planned on record.
@@ -336,6 +358,11 @@ func (e *Engine) queue(ctx context.Context, r *inventory.Record, now time.Time) 
 		queued = nil
 		if r.Subject() != subject {
 			return nil // another server learned who it is; these are not its codes
+		}
+		if since := marked(codes); r.Live() && since.After(r.AuthenticatedAt) {
+			token := r.TokenAt
+			begin(r, since) // the Authenticate that left the mark could not be recorded
+			r.TokenAt = token
 		}
 		for _, command := range plan(r, codes, e.config.Policy, now) {
 			uuid := e.config.NewUUID()
@@ -370,7 +397,8 @@ type Details struct {
 }
 
 // Device returns what is known of a device by serial number or enrollment ID.
-// Of several enrollments with one serial number it takes the one seen last. An
+// A serial number is what an enrollment says of itself: of several that say the
+// same it takes the one seen last, and [SerialDisputed] told of them. An
 // unknown device gives [inventory.ErrNotFound].
 func (e *Engine) Device(ctx context.Context, serialOrID string) (Details, error) {
 	r, err := e.config.Inventory.Get(ctx, serialOrID)
@@ -406,21 +434,26 @@ var withheld = []byte(`<?xml version="1.0" encoding="UTF-8"?>
 </plist>
 `)
 
-// redacted returns what a host may keep of a message.
+// redacted returns what a host may keep of a message: the message without its
+// code, or, if it cannot be read, all of it or nothing of it.
 func redacted(raw []byte) []byte {
 	if out, err := mdmcmd.Redact(raw); err == nil {
 		return out
 	}
-	// It is unreadable, so no code was captured from it. If it may hold one, it
-	// must not be kept; if it does not even have the key's name, it is none of
-	// our business.
-	name := []byte(bypassCode)
-	wide := make([]byte, 0, 2*len(name))
-	for _, b := range name {
-		wide = append(wide, b, 0) // UTF-16; the other byte order differs at the ends only
-	}
-	if bytes.Contains(raw, name) || bytes.Contains(raw, wide[:len(wide)-1]) {
+	if mayHoldCode(raw) {
 		return bytes.Clone(withheld)
 	}
-	return raw
+	return append([]byte{}, raw...)
+}
+
+// mayHoldCode reports whether a message that cannot be read names a bypass code,
+// or has something that the name could hide behind: references, CDATA, comments,
+// or the zero bytes of wide characters.
+func mayHoldCode(raw []byte) bool {
+	for _, sign := range []string{bypassCode, "&#", "<![CDATA[", "<!--", "\x00"} {
+		if bytes.Contains(raw, []byte(sign)) {
+			return true
+		}
+	}
+	return false
 }

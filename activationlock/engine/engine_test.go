@@ -289,6 +289,7 @@ func TestNobodyIsAskedInVain(t *testing.T) {
 		"watch":             {"ProductName": "Watch7,1", "OSVersion": "26.0", "IsSupervised": true},
 		"Mac without chip":  {"ProductName": "Macmini7,1", "OSVersion": "12.0", "IsSupervised": true, "IsActivationLockSupported": false},
 		"Mac before 10.15":  {"ProductName": "iMac14,2", "OSVersion": "10.12.6"},
+		"visionOS 1":        {"ProductName": "RealityDevice14,1", "OSVersion": "1.1", "IsSupervised": true},
 		"Mac before 10.15b": {"ProductName": "iMac14,2", "OSVersion": "10.14"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -581,21 +582,24 @@ func TestOptions(t *testing.T) {
 	t.Log("an item that fails inside an acknowledged report is no success")
 	failed := dict{"Settings": []any{dict{"Item": "MDMOptions", "Status": "Error"}}}
 	require.Empty(t, w.report(id, answer(id, settings.UUID, "Acknowledged", failed)).Commands)
+
+	t.Log("before the permission goes out again, the device is asked for its code again")
 	w.now = w.now.Add(7 * 24 * time.Hour)
 	out := w.report(id, idle(id))
-	require.Equal(t, []string{"DeviceInformation", "Settings"}, types(out))
-	require.Empty(t, w.report(id, answer(id, out.Commands[1].UUID, "Acknowledged", nil)).Commands)
+	require.Equal(t, []string{"DeviceInformation", "ActivationLockBypassCode"}, types(out))
+	info := out.Commands[0]
+	settings = w.one(w.report(id, codeAnswer(id, out.Commands[1].UUID, code)), "Settings")
+	require.Empty(t, w.report(id, answer(id, settings.UUID, "Acknowledged", nil)).Commands)
 
-	t.Log("a device that says otherwise later gets them again")
+	t.Log("a device that says otherwise later gets them again, in the same order")
+	forbidden := dict{"MDMOptions": dict{"ActivationLockAllowedWhileSupervised": false}}
 	w.now = w.now.Add(time.Hour)
-	out = w.report(id, informationAnswer(id, out.Commands[0].UUID, iPhone.with(dict{"MDMOptions": dict{"ActivationLockAllowedWhileSupervised": false}})))
-	w.one(out, "Settings")
+	ask = w.one(w.report(id, informationAnswer(id, info.UUID, iPhone.with(forbidden))), "ActivationLockBypassCode")
+	settings = w.one(w.report(id, codeAnswer(id, ask.UUID, "")), "Settings") // no new code: the one that is held stays
 
 	t.Log("and is not asked in a circle")
-	out = w.report(id, answer(id, out.Commands[0].UUID, "Acknowledged", nil))
-	require.Empty(t, out.Commands)
-	out = w.report(id, informationAnswer(id, "host", dict{"MDMOptions": dict{"ActivationLockAllowedWhileSupervised": false}}))
-	require.Empty(t, out.Commands)
+	require.Empty(t, w.report(id, answer(id, settings.UUID, "Acknowledged", nil)).Commands)
+	require.Empty(t, w.report(id, informationAnswer(id, "host", forbidden)).Commands)
 }
 
 func TestForbiddingNeedsNoCode(t *testing.T) {
@@ -805,6 +809,8 @@ func TestForeignAndBrokenMessages(t *testing.T) {
 		{"not a list", []byte("hello"), nil},
 		{"binary", []byte("bplist00\xa1"), nil},
 		{"binary with a code", []byte("bplist00ActivationLockBypassCode" + code), []byte("empty")},
+		{"broken, with a key in disguise", []byte("<plist><dict><key>ActivationLockBypass&#67;ode</key><string>" + code), []byte("empty")},
+		{"broken, with a key in pieces", []byte("<plist><dict><key>ActivationLock<!-- -->BypassCode</key><string>" + code), []byte("empty")},
 		{"UTF-16 with a code", utf16("<plist><key>ActivationLockBypassCode</key><string>" + code), []byte("empty")},
 		{"broken with a code", codeAnswer(id, "x", code)[:250], []byte("empty")},
 		{"another check-in", list(dict{"MessageType": "DeclarativeManagement", "UDID": id}), nil},
@@ -829,7 +835,9 @@ func TestForeignAndBrokenMessages(t *testing.T) {
 			}
 		}
 	}
-	require.Empty(t, w.records(serial))
+	held := w.records(serial)
+	require.Len(t, held, 1, "of all these, the code in 2 MiB can be read")
+	require.Equal(t, escrow.Disputed, held[0].State)
 }
 
 func utf16(s string) []byte {
@@ -943,4 +951,73 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 		_, err := engine.New(c)
 		require.ErrorContains(t, err, want)
 	}
+}
+
+// Both stores are down while the device, erased in between, enrolls again, and
+// nobody could note that. It is asked for its code before it may lock.
+func TestEnrollmentThatNobodyCouldRecord(t *testing.T) {
+	t.Parallel()
+	for _, acknowledged := range []bool{true, false} {
+		w := newWorld(t)
+		ask := w.enroll(id, serial, iPhone)
+		settings := w.one(w.report(id, codeAnswer(id, ask.UUID, code)), "Settings")
+		if acknowledged {
+			w.report(id, answer(id, settings.UUID, "Acknowledged", nil))
+		}
+		w.escrowDown, w.inventoryDown = true, true
+		w.checkin(id, authenticate(id, serial, "iPhone17,3", "26.1"))
+		w.checkin(id, tokenUpdate(id))
+		w.escrowDown, w.inventoryDown = false, false
+
+		w.now = w.now.Add(7 * 24 * time.Hour)
+		out := w.report(id, idle(id))
+		info, rest := out.Commands[0], types(out)[1:]
+		if acknowledged {
+			require.Empty(t, rest)
+			forbidden := iPhone.with(dict{"MDMOptions": dict{"ActivationLockAllowedWhileSupervised": false}})
+			ask = w.one(w.report(id, informationAnswer(id, info.UUID, forbidden)), "ActivationLockBypassCode")
+		} else {
+			require.Equal(t, []string{"ActivationLockBypassCode"}, rest)
+			ask = out.Commands[1]
+		}
+		w.one(w.report(id, codeAnswer(id, ask.UUID, code2)), "Settings")
+		require.Equal(t, code2, w.reveal(w.records(serial)[0]))
+	}
+}
+
+// An enrollment that names one serial number after the other fills nobody's.
+func TestSerialNumberIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ask := w.enroll(id, serial, iPhone)
+	for i := range 5 {
+		w.report(id, informationAnswer(id, "host", dict{"SerialNumber": fmt.Sprint("FORGED", i)}))
+		w.report(id, codeAnswer(id, fmt.Sprint("unasked", i), fmt.Sprint("junk code ", i)))
+		require.Empty(t, w.records(fmt.Sprint("FORGED", i)))
+	}
+	require.Contains(t, w.eventTypes(), engine.SerialDisputed)
+	require.Equal(t, serial, w.device(id).Record.Facts.SerialNumber)
+	w.checkin(id, authenticate(id, "FORGED", "iPhone17,3", "26.1"))
+	require.Equal(t, serial, w.device(id).Record.Facts.SerialNumber)
+	require.Len(t, w.records(serial), 5)
+	w.report(id, codeAnswer(id, ask.UUID, code))
+	require.Len(t, w.records(serial), 6)
+}
+
+// An odd key beside it does not lose a code.
+func TestCodeInAnOddReport(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ask := w.enroll(id, serial, iPhone)
+	out := w.report(id, answer(id, ask.UUID, "Acknowledged", dict{"ActivationLockBypassCode": code, "RequestType": 1}))
+	w.one(out, "Settings")
+	require.NotContains(t, string(out.Redacted), code)
+	require.Equal(t, code, w.reveal(w.records(serial)[0]))
+}
+
+func TestRedactedIsNeverNil(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	require.NotNil(t, w.report(id, nil).Redacted)
+	require.NotNil(t, w.checkin(id, nil).Redacted)
 }

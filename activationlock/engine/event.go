@@ -11,9 +11,10 @@ type EventType string
 
 // The events.
 const (
-	// CodeCaptured: a code is in escrow.
+	// CodeCaptured: a code is in escrow, be it for the first time or again.
 	CodeCaptured EventType = "code captured"
-	// CodeNotKept: a code was not kept because its enrollment filled its quota.
+	// CodeNotKept: a code was not kept, because its enrollment filled its quota
+	// or because of its length.
 	CodeNotKept EventType = "code not kept"
 	// CaptureFailed: a code could not be committed. The call returned an error,
 	// and the device will send the code again.
@@ -29,7 +30,8 @@ const (
 	NotBelieved EventType = "message not believed"
 	// AlreadyRedacted: a report came back whose code was taken out before.
 	AlreadyRedacted EventType = "message already redacted"
-	// SerialDisputed: two live enrollments claim one serial number.
+	// SerialDisputed: two enrollments that did not end claim one serial number,
+	// or one of them another than before, which is not followed.
 	SerialDisputed EventType = "serial number disputed"
 )
 

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +23,17 @@ func (w *world) allowed(id string, ask engine.Queued, code string) {
 	w.t.Helper()
 	settings := w.one(w.report(id, codeAnswer(id, ask.UUID, code)), "Settings")
 	require.Empty(w.t, w.report(id, answer(id, settings.UUID, "Acknowledged", nil)).Commands)
+}
+
+// permission lets an idle device get the permission; if the engine first wants
+// to hear that the code is still the same, it is.
+func (w *world) permission() engine.Queued {
+	w.t.Helper()
+	out := w.report(id, idle(id))
+	if len(out.Commands) == 1 && out.Commands[0].RequestType == "ActivationLockBypassCode" {
+		out = w.report(id, codeAnswer(id, out.Commands[0].UUID, code))
+	}
+	return w.one(out, "Settings")
 }
 
 func (w *world) current(serial string) string {
@@ -64,12 +76,30 @@ func TestAuthenticateThatWasNotRecorded(t *testing.T) {
 	w.inventoryDown = true
 	w.checkin(id, authenticate(id, serial, "iPhone17,3", "26.1"))
 	w.inventoryDown = false
-	out := w.checkin(id, tokenUpdate(id))
-	require.Equal(t, []string{"DeviceInformation", "ActivationLockBypassCode"}, types(out))
+	info := w.one(w.checkin(id, tokenUpdate(id)), "DeviceInformation")
 	erased := iPhone.with(dict{"MDMOptions": dict{"ActivationLockAllowedWhileSupervised": false}})
-	require.Empty(t, w.report(id, informationAnswer(id, out.Commands[0].UUID, erased)).Commands, "no allow on a code of before")
-	w.one(w.report(id, codeAnswer(id, out.Commands[1].UUID, code2)), "Settings")
+	ask = w.one(w.report(id, informationAnswer(id, info.UUID, erased)), "ActivationLockBypassCode")
+
+	t.Log("asked as often as in any new enrollment")
+	require.Empty(t, w.report(id, codeAnswer(id, ask.UUID, "")).Commands, "no allow on a code of before")
+	w.now = w.now.Add(6 * time.Hour)
+	ask = w.one(w.report(id, idle(id)), "ActivationLockBypassCode")
+	w.allowed(id, ask, code2)
 	require.Equal(t, code2, w.current(serial))
+}
+
+// The mark was made while the clock ran fast, and the code came back from the
+// device's own backup: the mark outlasts the answer, and safely so.
+func TestMarkThatOutlastsTheAnswer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.allowed(id, w.enroll(id, serial, iPhone), code)
+	w.now = w.now.Add(time.Hour + time.Minute)
+	ask := w.enroll(id, serial, iPhone)
+	w.now = w.now.Add(-time.Minute)
+	require.Empty(t, w.report(id, codeAnswer(id, ask.UUID, code)).Commands)
+	w.now = w.now.Add(6 * time.Hour)
+	w.allowed(id, w.one(w.report(id, idle(id)), "ActivationLockBypassCode"), code)
 }
 
 func TestEnrollmentAfterCheckOutThatWasNotRecorded(t *testing.T) {
@@ -376,12 +406,11 @@ func TestAnswerToOtherOptions(t *testing.T) {
 	options := allow()
 	options.IdleRebootAllowed = new(true)
 	w.engine = w.another(w.inventory, options)
-	lost := w.one(w.report(id, idle(id)), "Settings")
+	lost := w.permission()
 	require.Contains(t, string(lost.Plist), "IdleRebootAllowed")
 	require.Empty(t, w.report(id, answer(id, old.UUID, "Acknowledged", nil)).Commands)
 	w.now = w.now.Add(24 * time.Hour)
-	settings := w.one(w.report(id, idle(id)), "Settings")
-	w.report(id, answer(id, settings.UUID, "Acknowledged", nil))
+	w.report(id, answer(id, w.permission().UUID, "Acknowledged", nil))
 	w.now = w.now.Add(24 * time.Hour)
 	require.Empty(t, w.report(id, idle(id)).Commands)
 }
@@ -499,6 +528,16 @@ func TestFindMyInACircle(t *testing.T) {
 			require.GreaterOrEqual(t, asked, 20)
 		})
 	}
+}
+
+// What would never be kept must not block the host's queue.
+func TestCodeThatIsTooLong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	ask := w.enroll(id, serial, iPhone)
+	require.Empty(t, w.report(id, codeAnswer(id, ask.UUID, strings.Repeat("x", escrow.MaxText+1))).Commands)
+	require.Equal(t, []engine.EventType{engine.CodeNotKept}, w.eventTypes())
+	require.Empty(t, w.records(serial))
 }
 
 // A host took a report for a check-in.

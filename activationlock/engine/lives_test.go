@@ -127,6 +127,7 @@ type life struct {
 
 	changedAt time.Time // the code changed
 	unseen    bool      // and nothing told the engine
+	missed    bool      // nobody could record that it enrolled
 }
 
 func (l *life) chance(p float64) bool { return l.rng.Float64() < p }
@@ -139,7 +140,7 @@ func (l *life) note(format string, args ...any) {
 
 func (l *life) fail(format string, args ...any) {
 	l.t.Helper()
-	tail := l.trace[max(0, len(l.trace)-400):]
+	tail := l.trace[max(0, len(l.trace)-80):]
 	l.t.Fatalf("life %d (go test ./activationlock/engine -run TestLives -seed=%d):\n%s\n\n%s",
 		l.seed, l.seed, strings.Join(tail, "\n"), fmt.Sprintf(format, args...))
 }
@@ -343,6 +344,9 @@ func (l *life) deliver(d *lifeDevice, w wire) (ok bool) {
 
 	after := l.raw(w.from.ID)
 	if w.from.ID == l.victim.id && w.believable {
+		if w.checkin == "Authenticate" && w.made.After(l.victim.since) {
+			l.missed = !l.began && !l.marked
+		}
 		stale := slices.ContainsFunc(l.late, func(w wire) bool { return w.code != "" })
 		comesOn := w.authenticFacts && (before.Facts.FindMy == nil || !*before.Facts.FindMy) && after.Facts.FindMy != nil && *after.Facts.FindMy
 		if w.made.After(l.changedAt) && (comesOn || w.checkin == "Authenticate" && (l.began || l.marked && !stale)) {
@@ -560,7 +564,7 @@ func (l *life) answer(d *lifeDevice, c engine.Queued) wire {
 	}
 	none := l.pick(3)
 	switch {
-	case d.givesCode(l.now) && l.chance(0.97):
+	case d.givesCode(l.now) && l.chance(0.9):
 		w := l.report(d, c.UUID, codeAnswer(d.id, c.UUID, d.code))
 		w.code = d.code
 		return w
@@ -633,6 +637,7 @@ func (l *life) setUp(d *lifeDevice, supervised, asNew bool) {
 		l.changed(d)
 	}
 	l.note("%s is set up, as new: %t, code %s", d.id, asNew, d.code)
+	l.now = l.now.Add(time.Minute)
 }
 
 func (l *life) changed(d *lifeDevice) {
@@ -840,6 +845,9 @@ func (l *life) allIsWell() {
 		}
 		l.now = l.now.Add(pause)
 		l.connect(d)
+	}
+	if l.missed { // it is asked again, but no sooner than after a week
+		return
 	}
 	if !d.allowed {
 		l.fail("the lock is not allowed in the end")

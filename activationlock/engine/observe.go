@@ -43,7 +43,7 @@ func observe(r *inventory.Record, report *mdmcmd.Report, codeID string, p Policy
 		case name == options && report.CommandUUID != x.UUIDs[len(x.UUIDs)-1]:
 			// An answer to options that are no longer the ones wanted.
 		default:
-			answer, again := answerOf(r, name, report, p, now)
+			answer, again := answerOf(r, name, report, codeID != "", p, now)
 			earlier := slices.Index(x.UUIDs, report.CommandUUID)
 			x = x.Answered(report.CommandUUID, answer, now, again)
 			// What was asked earlier is answered too: should its answer come yet,
@@ -60,15 +60,19 @@ func observe(r *inventory.Record, report *mdmcmd.Report, codeID string, p Policy
 }
 
 // answerOf says what a report answers to a command, and until when to let the
-// question rest even if there is need. Without a rest, a device whose answer
+// question rest even if there is need; relied means that it has a code that can
+// be relied on. Without a rest, a device whose answer
 // does not satisfy the plan would be asked again with every answer.
-func answerOf(r *inventory.Record, name string, report *mdmcmd.Report, p Policy, now time.Time) (inventory.Answer, time.Time) {
+func answerOf(r *inventory.Record, name string, report *mdmcmd.Report, relied bool, p Policy, now time.Time) (inventory.Answer, time.Time) {
 	status := report.Status
 	switch name {
 	case bypassCode:
 		again := codeAgain(r, p, now)
 		switch _, result := report.BypassCodeAnswer(); result {
 		case mdmcmd.BypassCodeHeld:
+			if relied {
+				again = now.Add(p.NotNowAgain)
+			}
 			return inventory.WithCode, again
 		case mdmcmd.BypassCodeError:
 			return inventory.Refused, again
@@ -108,7 +112,7 @@ func wantCode(r *inventory.Record, cause escrow.Cause, p Policy) {
 // learn takes in the facts of an answer. What it does not name stays as it was.
 func learn(r *inventory.Record, q *mdmcmd.QueryResponses, p Policy, now time.Time) {
 	f := &r.Facts
-	setText(&f.SerialNumber, q.SerialNumber)
+	setSerial(f, q.SerialNumber)
 	setText(&f.UDID, q.UDID)
 	setText(&f.ProductName, q.ProductName)
 	setText(&f.ModelName, q.ModelName)
@@ -125,6 +129,14 @@ func learn(r *inventory.Record, q *mdmcmd.QueryResponses, p Policy, now time.Tim
 	set(&f.LostMode, q.IsMDMLostModeEnabled)
 	if q.MDMOptions != nil {
 		set(&f.LockAllowed, q.MDMOptions.ActivationLockAllowedWhileSupervised)
+		if sent := r.OptionsSent.ActivationLockAllowedWhileSupervised; f.LockAllowed != nil && sent != nil && *sent && !*f.LockAllowed &&
+			r.Exchanges[options].Answer == inventory.Done {
+			// It was allowed and is not any more, as after an erase: what the device
+			// said of its code is old.
+			x := r.Exchanges[bypassCode]
+			x.AnsweredAt = time.Time{}
+			r.Exchanges[bypassCode] = x
+		}
 	}
 
 	// When Find My or the lock comes on, the device may have made another code.
@@ -151,6 +163,14 @@ func turnedOn(before, now *bool) bool {
 func set(fact *(*bool), reported *bool) {
 	if reported != nil {
 		*fact = new(*reported)
+	}
+}
+
+// setSerial keeps to the first serial number: hardware does not change its own,
+// and codes are filed by it.
+func setSerial(f *inventory.Facts, reported string) {
+	if f.SerialNumber == "" {
+		f.SerialNumber = reported
 	}
 }
 

@@ -37,7 +37,7 @@ func plan(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) [
 	if !known(r, information, now) || mac && !known(r, security, now) || !canHaveCode(r) {
 		return append(commands, planOptions(r, nil, p, now)...)
 	}
-	if wantsCode(r, codes, now) {
+	if wantsCode(r, codes, p, now) {
 		commands = append(commands, mdmcmd.ActivationLockBypassCode)
 	}
 	return append(commands, planOptions(r, codes, p, now)...)
@@ -68,19 +68,42 @@ func known(r *inventory.Record, requestType string, now time.Time) bool {
 func canHaveCode(r *inventory.Record) bool {
 	is := func(fact *bool, value bool) bool { return fact != nil && *fact == value }
 	f := r.Facts
-	switch f.Platform() {
-	case mdmcmd.TvOS, mdmcmd.WatchOS:
-		return false
+	return works(mdmcmd.ActivationLockBypassCode, f) && !is(f.Supervised, false) && !is(f.SharedIPad, true) &&
+		!is(f.LockSupported, false) && !is(f.LockManageable, false)
+}
+
+// works reports whether a command works on the device's platform and version,
+// as far as they are known.
+func works(c mdmcmd.Command, f inventory.Facts) bool {
+	platform := f.Platform()
+	if platform == "" {
+		return true
 	}
-	return !is(f.Supervised, false) && !is(f.SharedIPad, true) &&
-		!is(f.LockSupported, false) && !is(f.LockManageable, false) &&
-		activationlock.Applicability(f.ProductName, f.OSVersion, f.LockSupported) != activationlock.Off
+	for _, a := range c.Availability() {
+		if a.Platform == platform {
+			reached, known := a.Reached(f.OSVersion)
+			return reached || !known
+		}
+	}
+	return false
 }
 
 // wantsCode reports whether the bypass code should be asked for now: something
-// happened since the last answer, or there is no code of this enrollment yet.
-func wantsCode(r *inventory.Record, codes []escrow.Record, now time.Time) bool {
-	return (r.CodeWanted || !holdsCode(r, codes)) && mayAsk(r, bypassCode, now)
+// happened since the last answer, there is no code of this enrollment yet, or
+// the permission to lock waits for an answer that is not old.
+func wantsCode(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) bool {
+	return (r.CodeWanted || !holdsCode(r, codes) || wantsOptions(r, p) && mayAsk(r, options, now) && !answeredLately(r, p, now)) &&
+		mayAsk(r, bypassCode, now)
+}
+
+// answeredLately reports whether the device answered the question for its code
+// a short time ago, if only with "no code": Apple's rule is to keep a code until
+// a different one comes. Should an erase have gone unrecorded, because the
+// stores were down when the device enrolled again, the answer brings its new
+// code before the lock is allowed.
+func answeredLately(r *inventory.Record, p Policy, now time.Time) bool {
+	x := r.Exchanges[bypassCode]
+	return !x.AnsweredAt.IsZero() && now.Sub(x.AnsweredAt) < p.AnswerWithin
 }
 
 // holdsCode reports whether escrow has the code that the device gave, on being
@@ -95,26 +118,28 @@ func holdsCode(r *inventory.Record, codes []escrow.Record) bool {
 // planOptions plans the MDM options; with the permission to lock among them,
 // only once the code is in escrow.
 func planOptions(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) []mdmcmd.Command {
-	wanted := p.Options
-	if wanted.IsZero() || !mayAsk(r, options, now) || !known(r, information, now) {
+	if !wantsOptions(r, p) || !mayAsk(r, options, now) || !known(r, information, now) {
 		return nil
 	}
-	switch r.Facts.Platform() {
-	case mdmcmd.TvOS, mdmcmd.WatchOS:
+	allow := p.Options.ActivationLockAllowedWhileSupervised
+	if allow != nil && *allow && (!holdsCode(r, codes) || !answeredLately(r, p, now)) {
 		return nil
 	}
-	allow := wanted.ActivationLockAllowedWhileSupervised
-	if allow != nil && *allow && !holdsCode(r, codes) {
-		return nil
+	return []mdmcmd.Command{mdmcmd.Settings{MDMOptions: p.Options}}
+}
+
+// wantsOptions reports whether the device should get the policy's options: it
+// did not take them yet, or says that it has another.
+func wantsOptions(r *inventory.Record, p Policy) bool {
+	settings := mdmcmd.Settings{MDMOptions: p.Options}
+	if p.Options.IsZero() || !works(settings, r.Facts) {
+		return false
 	}
 	x := r.Exchanges[options]
-	reported := r.Facts.LockAllowed
+	allow, reported := p.Options.ActivationLockAllowedWhileSupervised, r.Facts.LockAllowed
 	differs := allow != nil && reported != nil && *allow != *reported &&
 		r.Exchanges[information].AnsweredAt.After(x.AnsweredAt)
-	if x.Answer == inventory.Done && r.OptionsSent.Equal(wanted) && !differs {
-		return nil
-	}
-	return []mdmcmd.Command{mdmcmd.Settings{MDMOptions: wanted}}
+	return x.Answer != inventory.Done || !r.OptionsSent.Equal(p.Options) || differs
 }
 
 // codeAgain is when to ask a device again of which there is no code, or none
