@@ -105,10 +105,15 @@ func withoutSecrets(v any) any {
 func isSecret(key string) bool {
 	key = strings.ToLower(key)
 	switch key {
-	case "pushmagic", "pin", "challenge", "wifiprofiledata", "mdmprofiledata", "passwordhash",
+	case "pushmagic", "challenge", "wifiprofiledata", "mdmprofiledata", "passwordhash",
 		"tokendata", // a signed token for a watch
 		"payload":   // of InstallProfile: profiles hold passwords
 		return true
 	}
-	return strings.HasSuffix(key, "token") || strings.HasSuffix(key, "password")
+	for _, end := range []string{"token", "password", "passcode", "pin", "psk", "secret", "recoverykey"} {
+		if strings.HasSuffix(key, end) {
+			return true
+		}
+	}
+	return false
 }

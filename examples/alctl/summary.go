@@ -14,6 +14,7 @@ type summary struct {
 	SettingsStatus mdmcmd.Status           `json:"settingsStatus,omitempty"`
 	ErrorClass     mdmcmd.ErrorClass       `json:"errorClass,omitempty"`
 	Platform       mdmcmd.Platform         `json:"platform,omitempty"`
+	LockManageable *bool                   `json:"lockManageable,omitempty"` // of a Mac
 	Cellular       *cellular               `json:"cellular,omitempty"`
 	Location       *location               `json:"location,omitempty"`
 }
@@ -78,6 +79,9 @@ func (s *summary) setReport(r *mdmcmd.Report) {
 	if q := r.QueryResponses; q != nil {
 		s.Platform = mdmcmd.PlatformOf(q.ProductName)
 		s.setCellular(q.Cellular())
+	}
+	if i := r.SecurityInfo; i != nil && i.ManagementStatus != nil {
+		s.LockManageable = i.ManagementStatus.IsActivationLockManageable
 	}
 	if l := r.Location; l != nil {
 		s.Location = &location{

@@ -36,8 +36,9 @@ func newHandler(store storage.AllStorage, e *engine.Engine, verifier httpmdm.Cer
 const maxBody = 16 << 20
 
 // guard stands before NanoMDM's own property list parser, which has no limits:
-// 43 bytes end its process. It answers 400, never 401 or 403, which can make a
-// device give up its enrollment.
+// 43 bytes end its process. It answers 400, or 413 to what is too large, never
+// 401 or 403, which can make a device give up its enrollment. No honest device
+// sends what it refuses.
 func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
