@@ -583,8 +583,12 @@ func TestOptions(t *testing.T) {
 	failed := dict{"Settings": []any{dict{"Item": "MDMOptions", "Status": "Error"}}}
 	require.Empty(t, w.report(id, answer(id, settings.UUID, "Acknowledged", failed)).Commands)
 
+	t.Log("while the refused options rest, so does the question for the code")
+	w.now = w.now.Add(2 * 24 * time.Hour)
+	require.Empty(t, w.report(id, idle(id)).Commands)
+
 	t.Log("before the permission goes out again, the device is asked for its code again")
-	w.now = w.now.Add(7 * 24 * time.Hour)
+	w.now = w.now.Add(5 * 24 * time.Hour)
 	out := w.report(id, idle(id))
 	require.Equal(t, []string{"DeviceInformation", "ActivationLockBypassCode"}, types(out))
 	info := out.Commands[0]
