@@ -22,6 +22,9 @@ func python(t *testing.T, script string, args ...string) []byte {
 	t.Helper()
 	name, err := exec.LookPath("python3")
 	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("python3 is not installed")
+		}
 		t.Skip("python3 is not installed")
 	}
 	var stderr bytes.Buffer
