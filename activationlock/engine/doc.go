@@ -26,7 +26,7 @@
 //     escrow. A host drops the queue of a device that enrolls again, as servers
 //     do, or an old permission could overtake the new code.
 //   - An error comes back only when a code in this very message could not be
-//     committed. Whatever else is wrong, with the message or with the inventory,
+//     committed; junk gives none, see [CodeNotKept]. Whatever else is wrong, with the message or with the inventory,
 //     is an [Event], and the host's queue goes on.
 //   - A message is believed only if the identifier inside it is the one that the
 //     host authenticated.

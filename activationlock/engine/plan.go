@@ -107,8 +107,9 @@ func answeredLately(r *inventory.Record, p Policy, now time.Time) bool {
 }
 
 // holdsCode reports whether escrow has the code that the device gave, on being
-// asked, in this enrollment. It compares no times, so no clock can be wrong. A
-// mark on the code means an enrollment that could not be recorded.
+// asked, in this enrollment. The record names the code, so no times are compared
+// and no clock can be wrong. A mark on the code means an enrollment that could
+// not be recorded.
 func holdsCode(r *inventory.Record, codes []escrow.Record) bool {
 	return slices.ContainsFunc(codes, func(c escrow.Record) bool {
 		return c.ID == r.CodeID && c.Kind == bypasscode.Device && c.State == escrow.Current && c.StaleSince.IsZero()
