@@ -1,5 +1,6 @@
-// Package cms verifies detached CMS (PKCS #7) signatures over untrusted messages. It is the only package that imports
-// the pkcs7 library: input is bounded before the library sees it, nothing here panics, and no error quotes input.
+// Package cms verifies detached CMS (PKCS #7) signatures over untrusted messages, and writes and opens messages that
+// are encrypted to certificates. It is the only package that imports the pkcs7 library: input is bounded before the
+// library sees it, nothing here panics, and no error quotes input.
 package cms
 
 import (
