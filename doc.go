@@ -8,14 +8,16 @@
 // in escrow before its lock is allowed. The floors of the house, each of which
 // imports only those below:
 //
-//   - bypasscode makes, reads, prints and hashes codes.
+//   - bypasscode makes, reads, prints and hashes codes; bypasscode/seal seals
+//     them to public keys.
 //   - mdmcmd writes MDM commands and reads device messages;
 //     activationlock/apple writes requests to Apple's services and reads the
 //     answers; bypasscode/escrow keeps codes.
 //   - activationlock knows what can be known of a lock.
 //   - inventory keeps what is known of each enrollment.
 //   - activationlock/engine does the work; activationlock/memstore stores in
-//     memory.
+//     memory, activationlock/sqlstore in SQLite, PostgreSQL, MariaDB or MySQL;
+//     activationlock/storetest tests a store of your own.
 //
 // The module does no networking and starts no goroutines of its own, except
 // that bypasscode.HashAll uses all processors while it runs.

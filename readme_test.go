@@ -12,15 +12,25 @@ import (
 	"github.com/activationlock/sdk/activationlock/engine"
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/bypasscode/seal"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
 // quickStart is the README's code with what a host has around it. The comment
 // lines mark where it begins and ends.
-func quickStart(ctx context.Context, udid string, body []byte, queue func(string, string, []byte), keep func(string, []byte)) error {
+func quickStart(ctx context.Context, publicKey, udid string, body []byte, queue func(string, string, []byte), keep func(string, []byte)) error {
 	// README begin
 	store := memstore.New() // forgets everything: your own database in production
-	codes, err := escrow.New(store.Escrow())
+
+	recipient, err := seal.ParsePublicKey(publicKey)
+	if err != nil {
+		return err
+	}
+	keys, err := seal.NewKeyring([]seal.PublicKey{recipient})
+	if err != nil {
+		return err
+	}
+	codes, err := escrow.New(escrow.Config{Store: store.Escrow(), Sealer: keys})
 	if err != nil {
 		return err
 	}
@@ -57,9 +67,11 @@ func TestReadmeQuickStart(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(readme), "```go\n"+code+"```\n")
 
+	key, err := seal.GenerateKey(seal.X25519)
+	require.NoError(t, err)
 	var queued, kept []byte
 	body := []byte(`<plist><dict><key>Status</key><string>Idle</string><key>UDID</key><string>U</string></dict></plist>`)
-	require.NoError(t, quickStart(t.Context(), "U", body,
+	require.NoError(t, quickStart(t.Context(), key.Public().String(), "U", body,
 		func(_, _ string, raw []byte) { queued = raw }, func(_ string, raw []byte) { kept = raw }))
 	require.Contains(t, string(queued), "DeviceInformation")
 	require.Equal(t, body, kept)

@@ -177,7 +177,9 @@ func (r *Record) Situation(codes []escrow.Record, now time.Time) activationlock.
 		Supervised: r.Facts.Supervised,
 	}
 	for _, c := range codes {
-		s.Codes = append(s.Codes, activationlock.HeldCode{Kind: c.Kind})
+		if c.State != escrow.Purged {
+			s.Codes = append(s.Codes, activationlock.HeldCode{Kind: c.Kind, Void: c.State == escrow.Void})
+		}
 	}
 	switch asked := r.Exchanges[mdmcmd.ActivationLockBypassCode.RequestType()]; {
 	case asked.Overdue(now):

@@ -41,7 +41,7 @@ const (
 type Enrollment struct {
 	// ID identifies the enrollment: for a device channel the UDID, or the
 	// EnrollmentID of a user enrollment; for a user channel whatever the host
-	// uses. Required.
+	// uses. Required; see [escrow.ValidIdentifier].
 	ID string
 	// ParentID is the ID of the device channel; required for a user channel.
 	ParentID string
@@ -110,7 +110,7 @@ func (e *Engine) HandleCheckin(ctx context.Context, from Enrollment, raw []byte)
 		serial = r.Facts.SerialNumber
 	})
 	if m, ok := message.(*mdmcmd.Authenticate); ok && from.Channel != UserChannel && !m.IsUserEnrollment() {
-		if serial == "" {
+		if serial == "" && escrow.ValidIdentifier(m.SerialNumber) {
 			serial = m.SerialNumber // the record failed
 		}
 		e.markStale(ctx, from, serial, now)
@@ -216,7 +216,7 @@ func (e *Engine) read(ctx context.Context, from Enrollment, raw []byte) (mdmcmd.
 	}
 	claimed := message.From()
 	wantUser := from.Channel == UserChannel
-	if from.ID == "" || claimed.DeviceID() == "" || claimed.DeviceID() != from.deviceID() ||
+	if !escrow.ValidIdentifier(from.ID) || claimed.DeviceID() == "" || claimed.DeviceID() != from.deviceID() ||
 		(claimed.Channel() == UserChannel) != wantUser {
 		e.emit(ctx, NotBelieved, from.ID, "", errors.New("engine: the message names another enrollment"))
 		return nil, false

@@ -85,6 +85,21 @@ func (f faultyInventory) BySerialNumber(ctx context.Context, serial string) ([]i
 	return f.Store.BySerialNumber(ctx, serial)
 }
 
+// clear is a sealer that hides nothing.
+type clear struct{}
+
+func (clear) Seal(_ context.Context, text, _ []byte) ([]byte, error) { return bytes.Clone(text), nil }
+
+func (clear) Open(_ context.Context, sealed, _ []byte) ([]byte, error) {
+	return bytes.Clone(sealed), nil
+}
+
+// textOf returns the code that clear did not hide: after a version, it is the
+// first of the fields that begin with their length.
+func textOf(e escrow.Entry) string {
+	return string(e.Sealed[3 : 3+int(e.Sealed[1])<<8+int(e.Sealed[2])])
+}
+
 // world is an engine with everything around it.
 type world struct {
 	t                         *testing.T
@@ -108,7 +123,7 @@ func newWorld(t *testing.T) *world {
 	stores := memstore.New()
 	w.inventory = stores.Inventory()
 	var err error
-	w.escrow, err = escrow.New(faultyEscrow{stores.Escrow(), &w.escrowDown})
+	w.escrow, err = escrow.New(escrow.Config{Store: faultyEscrow{stores.Escrow(), &w.escrowDown}, Sealer: clear{}})
 	require.NoError(t, err)
 	count := 0
 	w.engine, err = engine.New(engine.Config{
@@ -609,7 +624,7 @@ func TestOptions(t *testing.T) {
 func TestForbiddingNeedsNoCode(t *testing.T) {
 	t.Parallel()
 	stores := memstore.New()
-	codes, err := escrow.New(stores.Escrow())
+	codes, err := escrow.New(escrow.Config{Store: stores.Escrow(), Sealer: clear{}})
 	require.NoError(t, err)
 	e, err := engine.New(engine.Config{Escrow: codes, Inventory: stores.Inventory(), Policy: engine.Policy{
 		Options: mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(false), IdleRebootAllowed: new(true)},
@@ -935,7 +950,7 @@ func TestConcurrentReports(t *testing.T) {
 func TestNewChecksItsConfiguration(t *testing.T) {
 	t.Parallel()
 	stores := memstore.New()
-	codes, err := escrow.New(stores.Escrow())
+	codes, err := escrow.New(escrow.Config{Store: stores.Escrow(), Sealer: clear{}})
 	require.NoError(t, err)
 	good := engine.Config{Escrow: codes, Inventory: stores.Inventory()}
 	_, err = engine.New(good)

@@ -8,13 +8,22 @@ import (
 	"github.com/activationlock/sdk/activationlock/engine"
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/bypasscode/seal"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
 // newEngine makes an engine that allows the lock once the code is safe.
 func newEngine(onEvent func(context.Context, engine.Event)) (*engine.Engine, error) {
 	stores := memstore.New()
-	codes, err := escrow.New(stores.Escrow())
+	key, err := seal.GenerateKey(seal.X25519)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := seal.NewKeyring([]seal.PublicKey{key.Public()}, key)
+	if err != nil {
+		return nil, err
+	}
+	codes, err := escrow.New(escrow.Config{Store: stores.Escrow(), Sealer: keys})
 	if err != nil {
 		return nil, err
 	}

@@ -579,7 +579,7 @@ func TestAnotherServerMeanwhile(t *testing.T) {
 			stores := memstore.New()
 			var then func()
 			var err error
-			w.escrow, err = escrow.New(between{stores.Escrow(), &then})
+			w.escrow, err = escrow.New(escrow.Config{Store: between{stores.Escrow(), &then}, Sealer: clear{}})
 			require.NoError(t, err)
 			w.engine, err = engine.New(engine.Config{
 				Escrow: w.escrow, Inventory: stores.Inventory(),

@@ -170,12 +170,13 @@ func set(fact *(*bool), reported *bool) {
 // and codes are filed by it.
 func setSerial(f *inventory.Facts, reported string) {
 	if f.SerialNumber == "" {
-		f.SerialNumber = reported
+		setText(&f.SerialNumber, reported)
 	}
 }
 
+// setText sets a fact, unless it is missing or no store could keep it.
 func setText(fact *string, reported string) {
-	if reported != "" {
+	if escrow.ValidIdentifier(reported) {
 		*fact = reported
 	}
 }

@@ -6,6 +6,8 @@ package memstore
 import (
 	"cmp"
 	"context"
+	"errors"
+	"maps"
 	"slices"
 	"sync"
 
@@ -43,7 +45,7 @@ func (s escrowStore) of(subject escrow.Subject) (entries []escrow.Entry) {
 	for _, id := range s.order {
 		e := s.entries[id]
 		if e.Subject == subject || e.Subject.EnrollmentID != "" && s.joined[subject][e.Subject.EnrollmentID] {
-			entries = append(entries, e)
+			entries = append(entries, clone(e))
 		}
 	}
 	return entries
@@ -55,11 +57,22 @@ func (s escrowStore) Update(ctx context.Context, subject escrow.Subject, change 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	changed, err := change(s.of(subject))
+	entries := s.of(subject)
+	there := map[string]bool{}
+	for _, e := range entries {
+		there[e.ID] = true
+	}
+	changed, err := change(entries)
 	if err != nil {
 		return err
 	}
 	for _, e := range changed {
+		if _, foreign := s.entries[e.ID]; !there[e.ID] && (foreign || e.Subject != subject) {
+			return errors.New("memstore: an entry belongs to another subject")
+		}
+	}
+	for _, e := range changed {
+		e = clone(e)
 		if _, there := s.entries[e.ID]; !there {
 			s.order = append(s.order, e.ID)
 		}
@@ -75,6 +88,27 @@ func (s escrowStore) Entries(ctx context.Context, subject escrow.Subject) ([]esc
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.of(subject), nil
+}
+
+func (s escrowStore) Scan(ctx context.Context, after string, limit int) ([]escrow.Entry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var entries []escrow.Entry
+	for _, id := range slices.Sorted(maps.Keys(s.entries)) {
+		if id > after && len(entries) < limit {
+			entries = append(entries, clone(s.entries[id]))
+		}
+	}
+	return entries, nil
+}
+
+// clone returns an entry that shares no memory.
+func clone(e escrow.Entry) escrow.Entry {
+	e.Sealed, e.RecoveryCopy = slices.Clone(e.Sealed), slices.Clone(e.RecoveryCopy)
+	return e
 }
 
 func (s escrowStore) Join(ctx context.Context, enrollmentID, serialNumber string) error {

@@ -9,11 +9,22 @@
 //   - An empty code is refused, and never overwrites one.
 //   - A different code of a device supersedes the one before, which stays.
 //   - Device codes and server codes never touch each other.
-//   - The same code again is the same [Record], seen again.
+//   - The same code again is the same [Record], seen again. Texts that do not
+//     parse cannot be compared, and are kept each time.
 //   - A code that nobody asked for, or whose serial number is disputed, is
-//     kept but marked, and supersedes nothing.
+//     kept but marked, and supersedes nothing. Nor does one that was imported
+//     or typed supersede what is current.
+//   - A server code is committed before its hash can be had
+//     ([Escrow.LockCode]).
+//   - Deleting a device ([Escrow.Delete]) takes nothing away;
+//     [Escrow.Purge] does.
 //
-// For users of an [Escrow], [Escrow.Reveal] is the only way to a code. A [Store]
-// does the keeping; package memstore has one. A store of your own is handed the
-// codes as they are: encrypt them before you write them.
+// Codes are sealed by a [Sealer] before they reach a [Store], bound to their
+// record; package seal has the one, package memstore the other. Both ways back
+// take a private key: [Escrow.Reveal], and the recovery copy of a code
+// ([Escrow.RecoveryCopy]), which opens without this library.
+//
+// Sealing proves no sender. Who can write the store can plant records and
+// delete them; a record that was moved to another device, or changed to name
+// another, does not open.
 package escrow

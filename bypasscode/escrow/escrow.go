@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -15,13 +17,23 @@ import (
 var (
 	// ErrEmpty means that there was no code to keep.
 	ErrEmpty = errors.New("escrow: an empty code is not kept")
-	// ErrNotFound means that there is no such record.
-	ErrNotFound = errors.New("escrow: not found")
-	// ErrTooLong means that what a device called its code has more than MaxText
-	// bytes.
+	// ErrTooLong means that what was called a code has more than MaxText bytes.
 	ErrTooLong = errors.New("escrow: a code of that length is not kept")
 	// ErrQuota means that an enrollment gave more codes than any honest device.
 	ErrQuota = errors.New("escrow: too many codes of one enrollment")
+	// ErrNotFound means that there is no such record.
+	ErrNotFound = errors.New("escrow: not found")
+	// ErrPurged means that the record's code was destroyed on purpose.
+	ErrPurged = errors.New("escrow: the code was purged")
+	// ErrNoOpener means that this server only collects codes.
+	ErrNoOpener = errors.New("escrow: this server has nothing to open codes with")
+	// ErrMoved means that what a record holds was sealed for another device.
+	ErrMoved = errors.New("escrow: the code was sealed for another device than its record names")
+	// ErrLockMayBeOn means that nobody knows that the lock is off, so that
+	// destroying the code may make a brick.
+	ErrLockMayBeOn = errors.New("escrow: not purged, since the lock may be on")
+	// ErrNotDeleted means that the device was not deleted before the purge.
+	ErrNotDeleted = errors.New("escrow: not purged, since the device is not deleted")
 )
 
 const (
@@ -34,58 +46,78 @@ const (
 	// MaxText is the size of the longest code that is kept, in bytes. Codes have
 	// 31; the rest is for formats that Apple may think of.
 	MaxText = 1 << 10
+
+	// MaxIdentifier is the size in bytes of the longest serial number,
+	// enrollment ID, reason or other string of a record.
+	MaxIdentifier = 255
+
+	// MaxSealed is the size in bytes of the longest sealed code and of the
+	// longest recovery copy.
+	MaxSealed = 64 << 10
 )
 
-// Store keeps entries. It is safe for many goroutines, and a call that returns
-// without an error is durable. Nothing that goes in or out shares memory with
-// the store.
-type Store interface {
-	// Update reads the entries of a subject (see Entries) and passes them to
-	// change; the entries that change returns are written, by ID, in the same
-	// transaction. Two updates of one subject never overlap. Change may be
-	// called more than once and only looks at its argument; its error is
-	// returned and nothing is written.
-	Update(ctx context.Context, subject Subject, change func([]Entry) ([]Entry, error)) error
-
-	// Entries returns what was filed under the subject, and, for a serial
-	// number, under the enrollments joined to it, in the order of filing. None
-	// is not an error.
-	Entries(ctx context.Context, subject Subject) ([]Entry, error)
-
-	// Join makes the entries of an enrollment entries of a serial number too.
-	// Joining twice is joining once.
-	Join(ctx context.Context, enrollmentID, serialNumber string) error
+// Config is what an escrow needs.
+type Config struct {
+	Store Store // required
+	// Sealer seals the codes. It may be an [Opener] too, else nothing can be
+	// revealed here, and a [Rewrapper]. Required; package seal has one.
+	Sealer Sealer
+	// Recovery are the certificates (RSA) whose holders can read each code from
+	// its recovery copy, without this library and without the Sealer's keys. None
+	// means no new copies; those that are there stay.
+	Recovery []*x509.Certificate
 }
 
-// Escrow applies the rules of the package to a store.
-type Escrow struct{ store Store }
+// Escrow applies the rules of the package to a store. It is safe for many
+// goroutines.
+type Escrow struct {
+	store    Store
+	sealer   Sealer
+	recovery []*x509.Certificate
+}
 
-// New returns an escrow on a store.
-func New(store Store) (*Escrow, error) {
-	if store == nil {
-		return nil, errors.New("escrow: no store")
+// New returns an escrow. It checks its configuration, the certificates with a
+// recovery copy as large as they get, so that no code is turned away for them.
+func New(c Config) (*Escrow, error) {
+	if c.Store == nil {
+		return nil, errors.New("escrow: Config.Store is required")
 	}
-	return &Escrow{store}, nil
+	if c.Sealer == nil {
+		return nil, errors.New("escrow: Config.Sealer is required")
+	}
+	e := &Escrow{c.Store, c.Sealer, slices.Clone(c.Recovery)}
+	if _, err := e.copyFor(largest()); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // Capture is a code that has arrived, with everything to keep about it.
+// Strings that no record can hold (see [ValidIdentifier]) are left out, except
+// for the Subject's, which are an error.
 type Capture struct {
 	Subject      Subject         // required
 	Kind         bypasscode.Kind // required
 	Text         bypasscode.Text // required, not empty
-	Cause        Cause           // required
+	Cause        Cause           // required; CauseOrganizationLock is for [Escrow.LockCode] alone
 	EnrollmentID string          // who gave it
 	CommandUUID  string
 	AskedAt      time.Time // zero if unknown
 	ReceivedAt   time.Time // required
-	Device       Device
+	// FirstSeen is when another system saw the code first, for CauseImport and
+	// CauseManual; zero means ReceivedAt.
+	FirstSeen time.Time
+	// Device has the Subject's serial number, if there is one: another is
+	// replaced.
+	Device Device
 	// Disputed: another live enrollment claims the same serial number.
 	Disputed bool
 }
 
 // Capture commits a code and returns its record. When it returns without an
-// error the code is durable; the same capture again changes nothing, so a
-// device may send its report as often as it likes.
+// error the code is durable. A device may send its report as often as it likes:
+// one that is known by its command UUID changes nothing. (A text that does not
+// parse cannot be compared, so it is kept each time.)
 func (e *Escrow) Capture(ctx context.Context, c Capture) (Record, error) {
 	if c.Text.IsZero() {
 		return Record{}, ErrEmpty
@@ -93,15 +125,23 @@ func (e *Escrow) Capture(ctx context.Context, c Capture) (Record, error) {
 	if len(c.Text.Reveal()) > MaxText {
 		return Record{}, ErrTooLong
 	}
-	if !c.Subject.valid() || !c.Kind.Valid() || c.Cause == "" || c.ReceivedAt.IsZero() {
+	if !c.Subject.valid() || !c.Kind.Valid() || !c.Cause.captured() || c.ReceivedAt.IsZero() {
 		return Record{}, errors.New("escrow: capture: subject, kind, cause and time are required")
 	}
-	id := newID()
+	c.bound()
+	fresh, err := e.entry(ctx, Record{
+		ID: newID(), Subject: c.Subject, Kind: c.Kind, State: Current, Cause: c.Cause,
+		EnrollmentID: c.EnrollmentID, CommandUUID: c.CommandUUID, AskedAt: c.AskedAt, ReceivedAt: c.ReceivedAt,
+		FirstSeen: c.FirstSeen, LastSeen: c.ReceivedAt, Device: c.Device,
+	}, c.Text)
+	if err != nil {
+		return Record{}, fmt.Errorf("escrow: capture: %w", err)
+	}
 	var kept Record
-	err := e.store.Update(ctx, c.Subject, func(entries []Entry) ([]Entry, error) {
-		changed, k, err := capture(entries, c, id)
+	err = e.store.Update(ctx, c.Subject, func(entries []Entry) ([]Entry, error) {
+		after, k, err := capture(entries, c, fresh)
 		kept = k
-		return changed, err
+		return changes(entries, after), err
 	})
 	if err != nil {
 		return Record{}, fmt.Errorf("escrow: capture: %w", err)
@@ -109,70 +149,57 @@ func (e *Escrow) Capture(ctx context.Context, c Capture) (Record, error) {
 	return kept, nil
 }
 
-// capture decides what a code changes among the entries of its subject.
-func capture(entries []Entry, c Capture, id string) (changed []Entry, kept Record, err error) {
-	trusted := !c.Disputed && c.Cause != CauseUnasked
-	state := Disputed
-	if trusted {
-		state = Current
-	}
-	for _, e := range entries {
-		if e.Kind != c.Kind || !e.Text.Equal(c.Text) {
-			continue
-		}
-		replayed := e.CommandUUID != "" && e.CommandUUID == c.CommandUUID && e.EnrollmentID == c.EnrollmentID
-		if replayed && (e.State != Disputed || !trusted) {
-			return nil, e.Record, nil
-		}
-		if e.LastSeen.Before(c.ReceivedAt) {
-			e.LastSeen = c.ReceivedAt
-		}
-		if trusted {
-			e.State = Current
-			if !e.StaleSince.After(c.ReceivedAt) { // else it came before what the mark is about
-				e.StaleSince, e.StaleReason = time.Time{}, ""
-			}
-			e.Cause, e.EnrollmentID, e.CommandUUID, e.AskedAt, e.Device = c.Cause, c.EnrollmentID, c.CommandUUID, c.AskedAt, c.Device
-			changed = supersede(entries, c.Kind, e.ID)
-		}
-		return append(changed, e), e.Record, nil
-	}
-	filled := 0 // of the same trust: junk must not keep an asked code out
-	for _, e := range entries {
-		if e.Kind == c.Kind && e.EnrollmentID == c.EnrollmentID && (e.State == Disputed) == !trusted {
-			filled++
+// bound makes what was captured fit into a record, with times as stores keep
+// them.
+func (c *Capture) bound() {
+	for _, s := range []*string{
+		&c.EnrollmentID, &c.CommandUUID, &c.Device.SerialNumber, &c.Device.UDID,
+		&c.Device.ProductType, &c.Device.IMEI, &c.Device.IMEI2, &c.Device.MEID,
+	} {
+		if !ValidIdentifier(*s) {
+			*s = ""
 		}
 	}
-	if filled >= Quota {
-		return nil, Record{}, ErrQuota
+	if c.Subject.SerialNumber != "" { // any other would be sealed, and never open under the subject
+		c.Device.SerialNumber = c.Subject.SerialNumber
 	}
-	if trusted {
-		changed = supersede(entries, c.Kind, id)
+	c.AskedAt, c.ReceivedAt, c.FirstSeen = stored(c.AskedAt), stored(c.ReceivedAt), stored(c.FirstSeen)
+	if c.FirstSeen.IsZero() || c.FirstSeen.After(c.ReceivedAt) || !c.Cause.told() {
+		c.FirstSeen = c.ReceivedAt
 	}
-	kept = Record{
-		ID: id, Subject: c.Subject, Kind: c.Kind, State: state, Cause: c.Cause,
-		EnrollmentID: c.EnrollmentID, CommandUUID: c.CommandUUID,
-		AskedAt: c.AskedAt, FirstSeen: c.ReceivedAt, LastSeen: c.ReceivedAt, Device: c.Device,
-	}
-	return append(changed, Entry{kept, c.Text}), kept, nil
 }
 
-// supersede returns the current entries of a kind, except one, as superseded.
-func supersede(entries []Entry, kind bypasscode.Kind, except string) (changed []Entry) {
-	for _, e := range entries {
-		if e.Kind == kind && e.State == Current && e.ID != except {
-			e.State = Superseded
-			changed = append(changed, e)
-		}
+// stored returns a time as a record keeps it.
+func stored(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Time{}
 	}
-	return changed
+	return t.UTC().Truncate(time.Microsecond)
+}
+
+// entry makes the entry of a new record: sealed, with its digest and recovery
+// copy.
+func (e *Escrow) entry(ctx context.Context, r Record, text bypasscode.Text) (Entry, error) {
+	sealed, err := e.sealer.Seal(ctx, payload(r.Device, text), associated(r))
+	if err != nil {
+		return Entry{}, err
+	}
+	recoveryCopy, err := e.copyFor(r, text)
+	if err != nil {
+		return Entry{}, err
+	}
+	return Entry{r, sealed, digest(r.Kind, text), recoveryCopy}, nil
 }
 
 // MarkStale notes on the current device code of a subject that the device may
-// have made another one since. The code stays current: an erase followed by a
+// have made another one since, unless it was seen later. The code stays current: an erase followed by a
 // restore of the device's own backup keeps it. A mark that is there stays.
 func (e *Escrow) MarkStale(ctx context.Context, subject Subject, reason string, since time.Time) error {
-	err := e.store.Update(ctx, subject, func(entries []Entry) (changed []Entry, _ error) {
+	if !ValidIdentifier(reason) || since.IsZero() {
+		return errors.New("escrow: mark stale: reason and time are required")
+	}
+	since = stored(since)
+	return e.update(ctx, "mark stale", subject, func(entries []Entry) (changed []Entry, _ error) {
 		for _, entry := range entries {
 			if entry.Kind == bypasscode.Device && entry.State == Current && entry.StaleSince.IsZero() && !entry.LastSeen.After(since) {
 				entry.StaleSince, entry.StaleReason = since, reason
@@ -181,44 +208,48 @@ func (e *Escrow) MarkStale(ctx context.Context, subject Subject, reason string, 
 		}
 		return changed, nil
 	})
-	if err != nil {
-		return fmt.Errorf("escrow: mark stale: %w", err)
-	}
-	return nil
 }
 
 // Join files what came from an enrollment under a serial number too. If the
 // serial number has a current code already, a different one of the enrollment
 // becomes disputed.
 func (e *Escrow) Join(ctx context.Context, enrollmentID, serialNumber string) error {
-	if enrollmentID == "" || serialNumber == "" {
+	if !ValidIdentifier(enrollmentID) || !ValidIdentifier(serialNumber) {
 		return errors.New("escrow: join: enrollment ID and serial number are required")
 	}
 	if err := e.store.Join(ctx, enrollmentID, serialNumber); err != nil {
 		return fmt.Errorf("escrow: join: %w", err)
 	}
-	err := e.store.Update(ctx, Subject{SerialNumber: serialNumber}, func(entries []Entry) (changed []Entry, _ error) {
-		own := func(e Entry) bool { return e.State == Current && e.Subject.SerialNumber == serialNumber }
+	return e.update(ctx, "join", Subject{SerialNumber: serialNumber}, func(entries []Entry) (changed []Entry, _ error) {
 		for _, entry := range entries {
 			if entry.State != Current || entry.Subject.EnrollmentID != enrollmentID {
 				continue
 			}
-			if slices.ContainsFunc(entries, func(e Entry) bool { return own(e) && e.Kind == entry.Kind && !e.Text.Equal(entry.Text) }) {
-				entry.State = Disputed
+			if slices.ContainsFunc(entries, func(own Entry) bool {
+				return own.State == Current && own.Subject.SerialNumber == serialNumber && own.Kind == entry.Kind && !own.same(entry)
+			}) {
+				entry.enter(Disputed, time.Time{}, "")
 				changed = append(changed, entry)
 			}
 		}
 		return changed, nil
 	})
-	if err != nil {
-		return fmt.Errorf("escrow: join: %w", err)
+}
+
+// update runs a change on the store and names what failed.
+func (e *Escrow) update(ctx context.Context, what string, subject Subject, change func([]Entry) ([]Entry, error)) error {
+	if !subject.valid() {
+		return fmt.Errorf("escrow: %s: a serial number or an enrollment ID is required", what)
+	}
+	if err := e.store.Update(ctx, subject, change); err != nil {
+		return fmt.Errorf("escrow: %s: %w", what, err)
 	}
 	return nil
 }
 
-// Records returns what is known of a subject's codes: current ones first, then
-// superseded ones, disputed ones last; within each, those seen last first. None
-// is not an error.
+// Records returns what is known of a subject's codes, in the order of their
+// worth: by state, in the order of the constants of [State]; within one, those
+// seen last first. None is not an error.
 func (e *Escrow) Records(ctx context.Context, subject Subject) ([]Record, error) {
 	entries, err := e.store.Entries(ctx, subject)
 	if err != nil {
@@ -228,26 +259,111 @@ func (e *Escrow) Records(ctx context.Context, subject Subject) ([]Record, error)
 	for _, entry := range slices.Backward(entries) { // of the same moment, the later filed first
 		records = append(records, entry.Record)
 	}
-	rank := map[State]int{Current: 0, Superseded: 1, Disputed: 2}
 	slices.SortStableFunc(records, func(a, b Record) int {
-		return cmp.Or(cmp.Compare(rank[a.State], rank[b.State]), b.LastSeen.Compare(a.LastSeen))
+		return cmp.Or(cmp.Compare(a.State.rank(), b.State.rank()), b.LastSeen.Compare(a.LastSeen))
 	})
 	return records, nil
 }
 
-// Reveal returns the code of one record of a subject, or [ErrNotFound]. Who
-// may see it is for the caller to decide.
+// All returns the records of all subjects, in the order of their IDs, which
+// says nothing else. An error ends it.
+func (e *Escrow) All(ctx context.Context) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for entry, err := range e.entries(ctx, "") {
+			if err != nil {
+				err = fmt.Errorf("escrow: all: %w", err)
+			}
+			if !yield(entry.Record, err) {
+				return
+			}
+		}
+	}
+}
+
+// page is the number of entries that a walk reads at once.
+const page = 256
+
+// entries walks through the store, from the ID after which to begin.
+func (e *Escrow) entries(ctx context.Context, after string) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for {
+			entries, err := e.store.Scan(ctx, after, page)
+			if err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			for _, entry := range entries {
+				if !yield(entry, nil) {
+					return
+				}
+				after = entry.ID
+			}
+			if len(entries) < page {
+				return
+			}
+		}
+	}
+}
+
+// Reveal returns the code of one record of a subject. Who may see it is for the
+// caller to decide.
+//
+// The errors are [ErrNotFound], [ErrPurged], [ErrNoOpener], [ErrMoved], or those
+// of the Sealer (seal.ErrNoKey, seal.ErrDamaged, seal.ErrVersion). They concern this record only:
+// other codes still come.
 func (e *Escrow) Reveal(ctx context.Context, subject Subject, recordID string) (bypasscode.Text, error) {
-	entries, err := e.store.Entries(ctx, subject)
+	entry, err := e.find(ctx, subject, recordID)
 	if err != nil {
 		return bypasscode.Text{}, fmt.Errorf("escrow: reveal: %w", err)
 	}
+	text, err := e.open(ctx, subject, entry)
+	if err != nil {
+		return bypasscode.Text{}, fmt.Errorf("escrow: reveal: %w", err)
+	}
+	return text, nil
+}
+
+// find returns one entry of a subject.
+func (e *Escrow) find(ctx context.Context, subject Subject, recordID string) (Entry, error) {
+	entries, err := e.store.Entries(ctx, subject)
+	if err != nil {
+		return Entry{}, err
+	}
 	for _, entry := range entries {
 		if entry.ID == recordID {
-			return entry.Text, nil
+			return entry, nil
 		}
 	}
-	return bypasscode.Text{}, ErrNotFound
+	return Entry{}, ErrNotFound
+}
+
+// open opens an entry that was found under a subject.
+func (e *Escrow) open(ctx context.Context, subject Subject, entry Entry) (bypasscode.Text, error) {
+	if entry.State == Purged {
+		return bypasscode.Text{}, ErrPurged
+	}
+	opener, ok := e.sealer.(Opener)
+	if !ok {
+		return bypasscode.Text{}, ErrNoOpener
+	}
+	content, err := opener.Open(ctx, entry.Sealed, associated(entry.Record))
+	if err != nil {
+		return bypasscode.Text{}, err
+	}
+	sealedFor, text, ok := readPayload(content)
+	if !ok || entry.Digest != digest(entry.Kind, text) {
+		return bypasscode.Text{}, ErrMoved
+	}
+	for _, pair := range [][2]string{
+		{sealedFor.SerialNumber, entry.Device.SerialNumber},
+		{sealedFor.SerialNumber, subject.SerialNumber}, // a planted join
+		{sealedFor.UDID, entry.Device.UDID},
+	} {
+		if pair[0] != "" && pair[1] != "" && pair[0] != pair[1] {
+			return bypasscode.Text{}, ErrMoved
+		}
+	}
+	return text, nil
 }
 
 func newID() string { return rand.Text() }

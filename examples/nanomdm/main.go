@@ -27,6 +27,7 @@ import (
 	"github.com/activationlock/sdk/activationlock/engine"
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/bypasscode/seal"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -65,7 +66,15 @@ func run(ctx context.Context, listen, authority, folder string) error {
 		store = diskv.New(folder)
 	}
 	stores := memstore.New()
-	codes, err := escrow.New(stores.Escrow())
+	key, err := seal.GenerateKey(seal.X25519)
+	if err != nil {
+		return err
+	}
+	keys, err := seal.NewKeyring([]seal.PublicKey{key.Public()}, key)
+	if err != nil {
+		return err
+	}
+	codes, err := escrow.New(escrow.Config{Store: stores.Escrow(), Sealer: keys})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/activationlock/sdk/activationlock/engine"
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/bypasscode/seal"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -78,8 +79,11 @@ func newHost(t *testing.T) *host {
 	h := &host{t: t, folder: t.TempDir()}
 	h.store = diskv.New(h.folder)
 	stores := memstore.New()
-	var err error
-	h.escrow, err = escrow.New(faulty{stores.Escrow(), h})
+	key, err := seal.GenerateKey(seal.X25519)
+	require.NoError(t, err)
+	keys, err := seal.NewKeyring([]seal.PublicKey{key.Public()}, key)
+	require.NoError(t, err)
+	h.escrow, err = escrow.New(escrow.Config{Store: faulty{stores.Escrow(), h}, Sealer: keys})
 	require.NoError(t, err)
 	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
 	h.engine, err = engine.New(engine.Config{

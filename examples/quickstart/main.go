@@ -17,6 +17,7 @@ import (
 	"github.com/activationlock/sdk/activationlock/engine"
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/bypasscode/seal"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -88,8 +89,15 @@ func play(ctx context.Context, out io.Writer) error {
 // that make every run the same.
 func (s *stage) build() error {
 	stores := memstore.New()
-	var err error
-	if s.escrow, err = escrow.New(stores.Escrow()); err != nil {
+	key, err := seal.GenerateKey(seal.X25519)
+	if err != nil {
+		return err
+	}
+	keys, err := seal.NewKeyring([]seal.PublicKey{key.Public()}, key)
+	if err != nil {
+		return err
+	}
+	if s.escrow, err = escrow.New(escrow.Config{Store: stores.Escrow(), Sealer: keys}); err != nil {
 		return err
 	}
 	commands := 0

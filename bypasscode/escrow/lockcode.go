@@ -1,0 +1,145 @@
+package escrow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/activationlock/sdk/bypasscode"
+)
+
+// Lock is a device that the organization is about to lock.
+type Lock struct {
+	SerialNumber string    // required: Apple locks by serial number
+	At           time.Time // required
+	Device       Device
+}
+
+// LockCode commits a server code for a lock of the organization and returns its
+// record, whose Hash goes into the lock call. There is no other way to the hash
+// of a code that is made here, so no device is ever locked with a code that is
+// not safe.
+//
+// Until one is void, worked or superseded, a retry gets the same code: the
+// first call may have succeeded although its answer was lost. After the call,
+// [Escrow.Mark] the record: [Current] if Apple confirmed the lock, [MaybeActive]
+// if no clear answer came, [Void] if it was refused.
+func (e *Escrow) LockCode(ctx context.Context, l Lock) (Record, error) {
+	subject := Subject{SerialNumber: l.SerialNumber}
+	if !subject.valid() || l.At.IsZero() {
+		return Record{}, errors.New("escrow: lock code: serial number and time are required")
+	}
+	entries, err := e.store.Entries(ctx, subject)
+	if err != nil {
+		return Record{}, fmt.Errorf("escrow: lock code: %w", err)
+	}
+	deleted := slices.ContainsFunc(entries, func(e Entry) bool { return !e.DeletedAt.IsZero() })
+	if at := lockCode(entries); at >= 0 && !deleted {
+		return entries[at].Record, nil
+	}
+	c := Capture{Subject: subject, Kind: bypasscode.Server, ReceivedAt: l.At, Device: l.Device}
+	c.bound()
+	code := bypasscode.New()
+	hash, err := code.Hash()
+	if err != nil {
+		return Record{}, fmt.Errorf("escrow: lock code: %w", err)
+	}
+	fresh, err := e.entry(ctx, Record{
+		ID: newID(), Subject: subject, Kind: bypasscode.Server, State: Current, Cause: CauseOrganizationLock,
+		ReceivedAt: c.ReceivedAt, FirstSeen: c.ReceivedAt, LastSeen: c.ReceivedAt, Device: c.Device, Hash: hash,
+	}, bypasscode.NewText(code.Reveal()))
+	if err != nil {
+		return Record{}, fmt.Errorf("escrow: lock code: %w", err)
+	}
+	var kept Record
+	err = e.update(ctx, "lock code", subject, func(entries []Entry) ([]Entry, error) {
+		after := slices.Clone(entries)
+		at := lockCode(after)
+		if at < 0 {
+			if filled(after, c) >= Quota {
+				return nil, ErrQuota
+			}
+			at, after = len(after), append(after, fresh)
+			supersede(after, bypasscode.Server, fresh.ID) // one of elsewhere
+		}
+		for i := range after {
+			after[i].DeletedAt = time.Time{}
+		}
+		kept = after[at].Record
+		return changes(entries, after), nil
+	})
+	if err != nil {
+		return Record{}, err
+	}
+	return kept, nil
+}
+
+// lockCode returns the index of the code to lock with, negative if one must be
+// made. One that may be active comes first: it was sent already. Codes of
+// elsewhere have no hash, since it takes a private key and time to get it.
+func lockCode(entries []Entry) int {
+	found := -1
+	for i, e := range entries {
+		if e.Kind != bypasscode.Server || e.Hash == (bypasscode.Hash{}) {
+			continue
+		}
+		if e.State == MaybeActive || e.State == Current && (found < 0 || entries[found].State == Current) {
+			found = i
+		}
+	}
+	return found
+}
+
+// Verdict is what became of using a code.
+type Verdict struct {
+	// State is [Worked] after an unlock with the code, [Void] if it is known not
+	// to open the lock; for a server code also [MaybeActive] after a lock call
+	// without a clear answer, and [Current] after a confirmed one.
+	State  State
+	Reason string    // required, except for Current; without secrets
+	At     time.Time // required
+}
+
+// Mark notes what became of using a code and returns its record. The same state
+// again changes nothing. It is [ErrNotFound] or [ErrPurged] where there is no
+// code.
+func (e *Escrow) Mark(ctx context.Context, subject Subject, recordID string, v Verdict) (Record, error) {
+	server := v.State == MaybeActive || v.State == Current
+	if !server && v.State != Worked && v.State != Void || v.At.IsZero() ||
+		v.Reason == "" && v.State != Current || v.Reason != "" && !ValidIdentifier(v.Reason) {
+		return Record{}, errors.New("escrow: mark: state, reason and time are required")
+	}
+	var kept Record
+	err := e.update(ctx, "mark", subject, func(entries []Entry) ([]Entry, error) {
+		after := slices.Clone(entries)
+		at := slices.IndexFunc(after, func(e Entry) bool { return e.ID == recordID })
+		switch {
+		case at < 0:
+			return nil, ErrNotFound
+		case after[at].State == Purged:
+			return nil, ErrPurged
+		case server && after[at].Kind != bypasscode.Server:
+			return nil, errors.New("only the device says that its code is current")
+		}
+		r := &after[at].Record
+		if r.State != v.State {
+			r.enter(v.State, stored(v.At), v.Reason)
+		}
+		if v.State == Current {
+			// The lock has this code now. Whatever may have been active is not.
+			for i := range after {
+				if e := &after[i]; i != at && e.Kind == bypasscode.Server && (e.State == Current || e.State == MaybeActive) {
+					e.enter(Superseded, time.Time{}, "")
+				}
+			}
+		}
+		kept = *r
+		return changes(entries, after), nil
+	})
+	if err != nil {
+		return Record{}, err
+	}
+	return kept, nil
+}
