@@ -27,8 +27,9 @@ var (
 	ErrPurged = errors.New("escrow: the code was purged")
 	// ErrNoOpener means that this server only collects codes.
 	ErrNoOpener = errors.New("escrow: this server has nothing to open codes with")
-	// ErrMoved means that what a record holds was sealed for another device.
-	ErrMoved = errors.New("escrow: the code was sealed for another device than its record names")
+	// ErrMoved means that a record does not fit what is sealed in it: its device,
+	// digest or hash are another's.
+	ErrMoved = errors.New("escrow: the code was sealed for another record or device")
 	// ErrLockMayBeOn means that nobody knows that the lock is off, so that
 	// destroying the code may make a brick.
 	ErrLockMayBeOn = errors.New("escrow: not purged, since the lock may be on")
@@ -353,6 +354,16 @@ func (e *Escrow) open(ctx context.Context, subject Subject, entry Entry) (bypass
 	sealedFor, text, ok := readPayload(content)
 	if !ok || entry.Digest != digest(entry.Kind, text) {
 		return bypasscode.Text{}, ErrMoved
+	}
+	if entry.Hash != (bypasscode.Hash{}) {
+		// A lock that is tried again would be made with a code that nobody knows.
+		code, err := text.Code()
+		if err != nil {
+			return bypasscode.Text{}, ErrMoved
+		}
+		if hash, err := code.Hash(); err != nil || hash != entry.Hash {
+			return bypasscode.Text{}, errors.Join(ErrMoved, err)
+		}
 	}
 	for _, pair := range [][2]string{
 		{sealedFor.SerialNumber, entry.Device.SerialNumber},

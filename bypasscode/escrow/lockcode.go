@@ -27,59 +27,78 @@ type Lock struct {
 // [Escrow.Mark] the record: [Current] if Apple confirmed the lock, [MaybeActive]
 // if no clear answer came, [Void] if it was refused.
 func (e *Escrow) LockCode(ctx context.Context, l Lock) (Record, error) {
-	subject := Subject{SerialNumber: l.SerialNumber}
-	if !subject.valid() || l.At.IsZero() {
-		return Record{}, errors.New("escrow: lock code: serial number and time are required")
-	}
-	entries, err := e.store.Entries(ctx, subject)
+	kept, err := e.lockCode(ctx, l)
 	if err != nil {
 		return Record{}, fmt.Errorf("escrow: lock code: %w", err)
-	}
-	deleted := slices.ContainsFunc(entries, func(e Entry) bool { return !e.DeletedAt.IsZero() })
-	if at := lockCode(entries); at >= 0 && !deleted {
-		return entries[at].Record, nil
-	}
-	c := Capture{Subject: subject, Kind: bypasscode.Server, ReceivedAt: l.At, Device: l.Device}
-	c.bound()
-	code := bypasscode.New()
-	hash, err := code.Hash()
-	if err != nil {
-		return Record{}, fmt.Errorf("escrow: lock code: %w", err)
-	}
-	fresh, err := e.entry(ctx, Record{
-		ID: newID(), Subject: subject, Kind: bypasscode.Server, State: Current, Cause: CauseOrganizationLock,
-		ReceivedAt: c.ReceivedAt, FirstSeen: c.ReceivedAt, LastSeen: c.ReceivedAt, Device: c.Device, Hash: hash,
-	}, bypasscode.NewText(code.Reveal()))
-	if err != nil {
-		return Record{}, fmt.Errorf("escrow: lock code: %w", err)
-	}
-	var kept Record
-	err = e.update(ctx, "lock code", subject, func(entries []Entry) ([]Entry, error) {
-		after := slices.Clone(entries)
-		at := lockCode(after)
-		if at < 0 {
-			if filled(after, c) >= Quota {
-				return nil, ErrQuota
-			}
-			at, after = len(after), append(after, fresh)
-			supersede(after, bypasscode.Server, fresh.ID) // one of elsewhere
-		}
-		for i := range after {
-			after[i].DeletedAt = time.Time{}
-		}
-		kept = after[at].Record
-		return changes(entries, after), nil
-	})
-	if err != nil {
-		return Record{}, err
 	}
 	return kept, nil
 }
 
-// lockCode returns the index of the code to lock with, negative if one must be
+func (e *Escrow) lockCode(ctx context.Context, l Lock) (kept Record, err error) {
+	c := Capture{Subject: Subject{SerialNumber: l.SerialNumber}, Kind: bypasscode.Server, ReceivedAt: l.At, Device: l.Device}
+	if !c.Subject.valid() || l.At.IsZero() {
+		return Record{}, errors.New("serial number and time are required")
+	}
+	c.bound()
+	entries, err := e.store.Entries(ctx, c.Subject)
+	if err != nil {
+		return Record{}, err
+	}
+	var fresh Entry // made only if it is needed, and before the update, since it takes its time
+	for found := lockable(entries) >= 0; ; found = false {
+		if !found {
+			if fresh, err = e.lockEntry(ctx, c); err != nil {
+				return Record{}, err
+			}
+		}
+		gone := false // somebody else marked the code that was there
+		// Also where nothing is to be changed: what can be read may not be on the
+		// disk yet, and an update waits for it.
+		err := e.store.Update(ctx, c.Subject, func(entries []Entry) ([]Entry, error) {
+			after := slices.Clone(entries)
+			at := lockable(after)
+			if gone = at < 0 && found; gone {
+				return nil, nil
+			}
+			if at < 0 {
+				if filled(after, c) >= Quota {
+					return nil, ErrQuota
+				}
+				at, after = len(after), append(after, fresh)
+				supersede(after, bypasscode.Server, fresh.ID) // one of elsewhere
+			}
+			for i := range after {
+				after[i].DeletedAt = time.Time{}
+			}
+			kept = after[at].Record
+			return changes(entries, after), nil
+		})
+		if err != nil {
+			return Record{}, err
+		}
+		if !gone {
+			return kept, nil
+		}
+	}
+}
+
+// lockEntry makes a code for a lock.
+func (e *Escrow) lockEntry(ctx context.Context, c Capture) (Entry, error) {
+	code := bypasscode.New()
+	hash, err := code.Hash()
+	if err != nil {
+		return Entry{}, err
+	}
+	return e.entry(ctx, Record{
+		ID: newID(), Subject: c.Subject, Kind: bypasscode.Server, State: Current, Cause: CauseOrganizationLock,
+		ReceivedAt: c.ReceivedAt, FirstSeen: c.ReceivedAt, LastSeen: c.ReceivedAt, Device: c.Device, Hash: hash,
+	}, bypasscode.NewText(code.Reveal()))
+}
+
+// lockable returns the index of the code to lock with, negative if one must be
 // made. One that may be active comes first: it was sent already. Codes of
 // elsewhere have no hash, since it takes a private key and time to get it.
-func lockCode(entries []Entry) int {
+func lockable(entries []Entry) int {
 	found := -1
 	for i, e := range entries {
 		if e.Kind != bypasscode.Server || e.Hash == (bypasscode.Hash{}) {

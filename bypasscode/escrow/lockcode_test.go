@@ -179,7 +179,8 @@ func TestLockCode(t *testing.T) {
 		require.Equal(t, r, lock(t, e, 9), "a retry gets the same record")
 		require.Equal(t, r, lock(t, onServer(t, store, newKey(t)), 10), "on another server too")
 	}
-	require.Equal(t, r, lock(t, with(t, faulty{Store: store, fails: "update"}), 11), "and takes no writing")
+	_, err = with(t, faulty{Store: store, fails: "update"}).LockCode(t.Context(), escrow.Lock{SerialNumber: serial, At: at(11)})
+	require.ErrorIs(t, err, errDown, "what can be read may not be durable, so it has to wait for an update")
 	require.Len(t, scan(t, store), 2)
 }
 
@@ -583,4 +584,28 @@ func TestRefusedLocksDoNotEndTheNext(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Len(t, records(t, e, bySerial), escrow.Quota+3)
+}
+
+// outdated is a store whose Entries are those of before.
+type outdated struct {
+	escrow.Store
+	entries []escrow.Entry
+}
+
+func (o outdated) Entries(context.Context, escrow.Subject) ([]escrow.Entry, error) {
+	return o.entries, nil
+}
+
+// A code that was marked between looking and locking is not locked with.
+func TestLockCodeOfAMarkedCode(t *testing.T) {
+	t.Parallel()
+	store := memstore.New().Escrow()
+	e := with(t, store)
+	void := lock(t, e, 1)
+	before, err := store.Entries(t.Context(), bySerial)
+	require.NoError(t, err)
+	mark(t, e, void.ID, escrow.Void, 2)
+	r := lock(t, with(t, outdated{store, before}), 3)
+	require.NotEqual(t, void.Hash, r.Hash)
+	require.Equal(t, r, find(t, e, bySerial, r.ID))
 }

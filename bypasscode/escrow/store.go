@@ -52,7 +52,9 @@ type Store interface {
 
 	// Entries returns what was filed under the subject, and, for a serial
 	// number, under the enrollments joined to it, in the order of filing. None
-	// is not an error.
+	// is not an error, nor is a subject that nothing can be filed under. What it
+	// returns may not be durable yet; what an update was passed is, once that
+	// returns.
 	Entries(ctx context.Context, subject Subject) ([]Entry, error)
 
 	// Join makes the entries of an enrollment entries of a serial number too,

@@ -16,12 +16,15 @@ import (
 const maxInput = mdmcmd.MaxRedact
 
 // console is what a program reads and prints. Output is held back until the
-// program has succeeded, so that a failure prints nothing by half.
+// program has succeeded, so that a failure prints nothing by half, unless that
+// is what it is for (partialError).
 type console struct {
 	program string // whose help to point at
 	in      io.Reader
 	inRead  bool
 	out     bytes.Buffer
+	// warnings go to standard error in any case.
+	warnings bytes.Buffer
 }
 
 // read returns the content of a file; "-" is standard input.

@@ -91,6 +91,17 @@ func (f *flags) text(to *string, name, usage string) {
 	})
 }
 
+// texts is a flag with a text that may be given more than once.
+func (f *flags) texts(to *[]string, name, usage string) {
+	f.Func(name, usage, func(s string) error {
+		if s == "" {
+			return errors.New("it is empty")
+		}
+		*to = append(*to, s)
+		return nil
+	})
+}
+
 // optional is a flag that is true, false or not given.
 func (f *flags) optional(to **bool, name, usage string) {
 	f.BoolFunc(name, usage+" (=true or =false; left out if not given)", func(s string) error {

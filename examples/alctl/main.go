@@ -1,5 +1,5 @@
 // Alctl makes and reads on the command line what Activation Lock needs: bypass
-// codes, MDM commands, device messages and their signatures.
+// codes and their escrow, MDM commands, device messages and their signatures.
 //
 //	go run ./examples/alctl -h
 package main
@@ -27,6 +27,7 @@ var programs = []program{
 	{"code", "make and show bypass codes", runCode},
 	{"command", "write an MDM command", runCommand},
 	{"decode", "show a device message or a command as JSON, without its secrets", runDecode},
+	{"escrow", "make keys, and read codes of a store when there is no server", runEscrow},
 	{"redact", "take the bypass code out of a message", runRedact},
 	{"verify-signature", "verify the header Mdm-Signature of a message", runVerifySignature},
 }
@@ -36,18 +37,21 @@ var programs = []program{
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c := &console{in: stdin}
 	err := c.dispatch("alctl", args, programs, func(w io.Writer) {
-		fmt.Fprint(w, "Alctl makes and reads what Activation Lock needs: bypass codes, MDM commands,\n"+
-			"device messages and their signatures.\n\nUsage: alctl COMMAND [arguments]\n\nCommands:\n")
+		fmt.Fprint(w, "Alctl makes and reads what Activation Lock needs: bypass codes and their escrow,\n"+
+			"MDM commands, device messages and their signatures.\n\nUsage: alctl COMMAND [arguments]\n\nCommands:\n")
 		listPrograms(w, programs)
 		fmt.Fprint(w, "\n\"alctl COMMAND -h\" explains a command. Exit codes: 0 done, 1 failed, 2 wrong usage.\n"+
 			"\nExample:\n  alctl decode report.plist\n")
 	})
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		_, err = c.out.WriteTo(stdout)
-		if err != nil {
-			err = fmt.Errorf("write the output: %w", reason(err))
+	_, partial := errors.AsType[partialError](err)
+	if err == nil || partial || errors.Is(err, flag.ErrHelp) {
+		if _, failed := c.out.WriteTo(stdout); failed != nil {
+			err = fmt.Errorf("write the output: %w", reason(failed))
+		} else if !partial {
+			err = nil
 		}
 	}
+	c.warnings.WriteTo(stderr)
 	if err == nil {
 		return 0
 	}
@@ -63,6 +67,11 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 type usageError string
 
 func (e usageError) Error() string { return string(e) }
+
+// partialError is a failure that leaves something to print.
+type partialError string
+
+func (e partialError) Error() string { return string(e) }
 
 // dispatch runs the program of a table that the first argument names.
 func (c *console) dispatch(name string, args []string, table []program, help func(io.Writer)) error {

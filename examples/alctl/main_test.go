@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,8 +15,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/activationlock/sdk/activationlock/sqlstore"
+	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/bypasscode/seal"
 )
 
 var (
@@ -54,8 +63,10 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"fails": fails,
-			"fill":  fill,
+			"collect": collect,
+			"fails":   fails,
+			"fill":    fill,
+			"sql":     execSQL,
 		},
 	})
 }
@@ -95,4 +106,89 @@ func fill(ts *testscript.TestScript, neg bool, args []string) {
 	content := []byte("<plist><string>padded</string></plist>")
 	content = append(content, bytes.Repeat([]byte(" "), size-len(content))...)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), content, 0o600))
+}
+
+// collect [-crash] store keys certificate|- serial|enrollment:ID code... captures
+// codes of a device as a server does that has public keys only. With -crash it
+// leaves the files that a server leaves that is killed.
+func collect(ts *testscript.TestScript, neg bool, args []string) {
+	crash := len(args) > 0 && args[0] == "-crash"
+	if crash {
+		args = args[1:]
+	}
+	if neg || len(args) < 5 {
+		ts.Fatalf("usage: collect [-crash] store keys certificate|- serial|enrollment:ID code...")
+	}
+	ctx := context.Background()
+	path := ts.MkAbs(args[0])
+	db, err := sqlstore.OpenSQLite(ctx, "sqlite", path)
+	ts.Check(err)
+	defer db.Close()
+	store, err := sqlstore.New(db, sqlstore.SQLite)
+	ts.Check(err)
+	ts.Check(store.Migrate(ctx))
+
+	var recipients []seal.PublicKey
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		key, err := seal.ParsePublicKey(line)
+		ts.Check(err)
+		recipients = append(recipients, key)
+	}
+	keys, err := seal.NewKeyring(recipients)
+	ts.Check(err)
+	config := escrow.Config{Store: store.Escrow(), Sealer: keys}
+	if args[2] != "-" {
+		block, _ := pem.Decode([]byte(ts.ReadFile(args[2])))
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		ts.Check(err)
+		config.Recovery = []*x509.Certificate{certificate}
+	}
+	codes, err := escrow.New(config)
+	ts.Check(err)
+
+	subject := escrow.Subject{SerialNumber: args[3]}
+	id, enrolled := strings.CutPrefix(args[3], "enrollment:")
+	if enrolled {
+		subject = escrow.Subject{EnrollmentID: id}
+	}
+	noon := time.Date(2026, time.November, 22, 12, 0, 0, 0, time.UTC)
+	for hour, code := range args[4:] {
+		enrollment := id
+		if !enrolled { // a device that was erased enrolls again
+			enrollment = "enrollment with " + code[:5]
+		}
+		_, err := codes.Capture(ctx, escrow.Capture{
+			Subject: subject, Kind: bypasscode.Device, Text: bypasscode.NewText(code),
+			Cause: escrow.CauseEnrollment, EnrollmentID: enrollment, ReceivedAt: noon.Add(time.Duration(hour) * time.Hour),
+			Device: escrow.Device{UDID: "UDID of " + id, ProductType: "iPhone17,3", IMEI: "350000000000019"},
+		})
+		ts.Check(err)
+	}
+	if !crash {
+		return
+	}
+	left := map[string][]byte{}
+	for _, suffix := range []string{"", "-wal"} {
+		left[path+suffix], err = os.ReadFile(path + suffix)
+		ts.Check(err)
+	}
+	ts.Check(db.Close())
+	for path, content := range left {
+		ts.Check(os.WriteFile(path, content, 0o600))
+	}
+}
+
+// execSQL changes a store behind the library's back.
+func execSQL(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sql store statement")
+	}
+	db, err := sqlstore.OpenSQLite(context.Background(), "sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	result, err := db.Exec(args[1])
+	ts.Check(err)
+	if rows, err := result.RowsAffected(); err != nil || rows == 0 {
+		ts.Fatalf("nothing was changed: %v", err)
+	}
 }

@@ -1,0 +1,104 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+
+	"github.com/activationlock/sdk/bypasscode/escrow"
+)
+
+// Dialect names a kind of database.
+type Dialect string
+
+const (
+	// SQLite is SQLite 3.37 or later, in a file.
+	SQLite Dialect = "sqlite"
+	// PostgreSQL is PostgreSQL 12 or later.
+	PostgreSQL Dialect = "postgresql"
+	// MySQL is MariaDB 10.6 or later, or MySQL 8.0 or later.
+	MySQL Dialect = "mysql"
+)
+
+// dialect is what each kind of database does in its own way.
+type dialect interface {
+	// prepare makes ready what sessions use.
+	prepare(context.Context) error
+	// reader returns the session that reads outside of a transaction.
+	reader() session
+	// enter waits for its turn among the writers of this process. Leave gives it
+	// to the next one.
+	enter(context.Context) (leave func(), err error)
+	// begin begins a transaction that is safe to commit.
+	begin(context.Context, *transaction) error
+	// lock locks a subject: a serial number first and then the enrollments that
+	// are joined to it, in an order of their own, so that no two transactions wait
+	// for each other. The query that it returns reads the subject's entries, or
+	// locks and reads; it sees all that was committed before the last lock was held.
+	lock(context.Context, session, escrow.Subject) (query string, args []any, err error)
+	// join locks a serial number and then an enrollment, and joins them.
+	join(ctx context.Context, in session, enrollmentID, serialNumber string) error
+	// migrate begins a transaction, or what comes nearest to it, that one server
+	// has at a time, and in it applies what is missing.
+	migrate(context.Context, *transaction) error
+	queries() *statements
+}
+
+// session is where statements are executed.
+type session interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// prepared are statements that are prepared once for each connection.
+type prepared struct {
+	db    *sql.DB
+	list  []string
+	mu    sync.Mutex
+	ready map[string]*sql.Stmt
+}
+
+func (p *prepared) prepare(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ready != nil {
+		return nil
+	}
+	ready := map[string]*sql.Stmt{}
+	for _, query := range p.list {
+		statement, err := p.db.PrepareContext(ctx, query)
+		if err != nil {
+			for _, s := range ready {
+				s.Close()
+			}
+			return &failure{doing: "prepare", err: err, clean: true}
+		}
+		ready[query] = statement
+	}
+	p.ready = ready
+	return nil
+}
+
+func (p *prepared) reader() session { return preparedSession{p.ready, nil} }
+
+// preparedSession executes prepared statements, in a transaction unless it is
+// nil.
+type preparedSession struct {
+	ready map[string]*sql.Stmt
+	tx    *sql.Tx
+}
+
+func (s preparedSession) statement(ctx context.Context, query string) *sql.Stmt {
+	if s.tx != nil {
+		return s.tx.StmtContext(ctx, s.ready[query])
+	}
+	return s.ready[query]
+}
+
+func (s preparedSession) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return s.statement(ctx, query).ExecContext(ctx, args...)
+}
+
+func (s preparedSession) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return s.statement(ctx, query).QueryContext(ctx, args...)
+}
