@@ -9,10 +9,11 @@
 // imports only those below:
 //
 //   - bypasscode makes, reads, prints and hashes codes; bypasscode/seal seals
-//     them to public keys.
+//     them to public keys; bypasscode/audit chains what people did with them.
 //   - mdmcmd writes MDM commands and reads device messages;
 //     activationlock/apple writes requests to Apple's services and reads the
-//     answers; bypasscode/escrow keeps codes.
+//     answers; bypasscode/escrow keeps codes, and bypasscode/transfer moves
+//     them between escrows.
 //   - activationlock knows what can be known of a lock.
 //   - inventory keeps what is known of each enrollment.
 //   - activationlock/engine does the work; activationlock/memstore stores in

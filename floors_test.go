@@ -24,6 +24,7 @@ var floors = map[string]int{
 	"internal/reference":       -1, // for tests
 	"internal/secret":          -1,
 	"bypasscode":               0,
+	"bypasscode/audit":         0,
 	"bypasscode/seal":          0,
 	"internal/plist":           0,
 	"internal/cms":             0,
@@ -31,6 +32,7 @@ var floors = map[string]int{
 	"activationlock/apple":     1,
 	"bypasscode/escrow":        1,
 	"activationlock":           2,
+	"bypasscode/transfer":      2,
 	"inventory":                3,
 	"activationlock/engine":    4,
 	"activationlock/memstore":  4,

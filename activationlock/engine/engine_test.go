@@ -16,6 +16,7 @@ import (
 	"github.com/activationlock/sdk/activationlock"
 	"github.com/activationlock/sdk/activationlock/engine"
 	"github.com/activationlock/sdk/activationlock/memstore"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/inventory"
 	"github.com/activationlock/sdk/mdmcmd"
@@ -85,6 +86,24 @@ func (f faultyInventory) BySerialNumber(ctx context.Context, serial string) ([]i
 	return f.Store.BySerialNumber(ctx, serial)
 }
 
+// escrowOn is an escrow that hides nothing from the tests.
+func escrowOn(t *testing.T, store escrow.Store) *escrow.Escrow {
+	t.Helper()
+	acts, err := audit.New(audit.Config{Store: memstore.New().Audit()})
+	require.NoError(t, err)
+	codes, err := escrow.New(escrow.Config{Store: store, Sealer: clear{}, Audit: acts})
+	require.NoError(t, err)
+	return codes
+}
+
+// wish is for a code that no person is to see.
+func wish(subject escrow.Subject, recordID string) escrow.Reveal {
+	return escrow.Reveal{
+		Subject: subject, RecordID: recordID, Purpose: escrow.ToUnlock,
+		Act: escrow.Act{Actor: "tester", Reason: "test"},
+	}
+}
+
 // clear is a sealer that hides nothing.
 type clear struct{}
 
@@ -122,10 +141,9 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)}
 	stores := memstore.New()
 	w.inventory = stores.Inventory()
-	var err error
-	w.escrow, err = escrow.New(escrow.Config{Store: faultyEscrow{stores.Escrow(), &w.escrowDown}, Sealer: clear{}})
-	require.NoError(t, err)
+	w.escrow = escrowOn(t, faultyEscrow{stores.Escrow(), &w.escrowDown})
 	count := 0
+	var err error
 	w.engine, err = engine.New(engine.Config{
 		Escrow: w.escrow, Inventory: faultyInventory{w.inventory, &w.inventoryDown},
 		Policy: engine.Policy{Options: allow()},
@@ -191,7 +209,7 @@ func (w *world) records(serial string) []escrow.Record {
 
 func (w *world) reveal(r escrow.Record) string {
 	w.t.Helper()
-	text, err := w.escrow.Reveal(w.t.Context(), r.Subject, r.ID)
+	text, err := w.escrow.Reveal(w.t.Context(), wish(r.Subject, r.ID))
 	require.NoError(w.t, err)
 	return text.Reveal()
 }
@@ -624,8 +642,7 @@ func TestOptions(t *testing.T) {
 func TestForbiddingNeedsNoCode(t *testing.T) {
 	t.Parallel()
 	stores := memstore.New()
-	codes, err := escrow.New(escrow.Config{Store: stores.Escrow(), Sealer: clear{}})
-	require.NoError(t, err)
+	codes := escrowOn(t, stores.Escrow())
 	e, err := engine.New(engine.Config{Escrow: codes, Inventory: stores.Inventory(), Policy: engine.Policy{
 		Options: mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(false), IdleRebootAllowed: new(true)},
 	}})
@@ -950,10 +967,9 @@ func TestConcurrentReports(t *testing.T) {
 func TestNewChecksItsConfiguration(t *testing.T) {
 	t.Parallel()
 	stores := memstore.New()
-	codes, err := escrow.New(escrow.Config{Store: stores.Escrow(), Sealer: clear{}})
-	require.NoError(t, err)
+	codes := escrowOn(t, stores.Escrow())
 	good := engine.Config{Escrow: codes, Inventory: stores.Inventory()}
-	_, err = engine.New(good)
+	_, err := engine.New(good)
 	require.NoError(t, err)
 	for want, spoil := range map[string]func(*engine.Config){
 		"Escrow is required":       func(c *engine.Config) { c.Escrow = nil },

@@ -578,9 +578,8 @@ func TestAnotherServerMeanwhile(t *testing.T) {
 			w := newWorld(t)
 			stores := memstore.New()
 			var then func()
+			w.escrow = escrowOn(t, between{stores.Escrow(), &then})
 			var err error
-			w.escrow, err = escrow.New(escrow.Config{Store: between{stores.Escrow(), &then}, Sealer: clear{}})
-			require.NoError(t, err)
 			w.engine, err = engine.New(engine.Config{
 				Escrow: w.escrow, Inventory: stores.Inventory(),
 				Policy: engine.Policy{Options: allow()}, Clock: func() time.Time { return w.now },

@@ -770,12 +770,9 @@ func playLife(t *testing.T, seed uint64) {
 	// After a check-out the serial number is free for whoever claims it.
 	l.checksOut = l.forger == nil
 
-	var err error
 	l.records = l.store.Inventory()
-	l.escrow, err = escrow.New(escrow.Config{Store: l.store.Escrow(), Sealer: clear{}})
-	require.NoError(t, err)
-	codes, err := escrow.New(escrow.Config{Store: lifeEscrow{l.store.Escrow(), l}, Sealer: clear{}})
-	require.NoError(t, err)
+	l.escrow = escrowOn(t, l.store.Escrow())
+	codes := escrowOn(t, lifeEscrow{l.store.Escrow(), l})
 	for range 2 {
 		skew := time.Duration(l.rng.Int64N(int64(time.Minute)))
 		e, err := engine.New(engine.Config{
@@ -861,7 +858,7 @@ func (l *life) allIsWell() {
 	if len(records) == 0 || records[0].State != escrow.Current {
 		l.fail("no current code in the end")
 	}
-	text, err := l.escrow.Reveal(l.ctx, records[0].Subject, records[0].ID)
+	text, err := l.escrow.Reveal(l.ctx, wish(records[0].Subject, records[0].ID))
 	require.NoError(l.t, err)
 	if text.Reveal() != d.code {
 		l.fail("in the end the current code is not %s but %s", d.code, text.Reveal())

@@ -7,10 +7,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/inventory"
 )
@@ -18,17 +18,29 @@ import (
 // Store is a store for every floor. Its zero value is not usable; see [New].
 type Store struct {
 	mu      sync.Mutex
-	entries map[string]escrow.Entry // by record ID
-	order   []string                // record IDs as they came
-	joined  map[escrow.Subject]map[string]bool
+	entries map[string]*filed // by record ID
+	filed   map[escrow.Subject][]*filed
+	ids     []string            // of all entries
+	sorted  bool                // the ids are in order
+	joined  map[string][]string // enrollment IDs by serial number
+	joins   map[string][]string // serial numbers by enrollment ID, in byte order
 	records map[string]inventory.Record
+	audit   []audit.Entry // in the order of their numbers
+}
+
+// filed is an entry and its place in the order of filing.
+type filed struct {
+	escrow.Entry
+	place int
 }
 
 // New returns an empty store.
 func New() *Store {
 	return &Store{
-		entries: map[string]escrow.Entry{},
-		joined:  map[escrow.Subject]map[string]bool{},
+		entries: map[string]*filed{},
+		filed:   map[escrow.Subject][]*filed{},
+		joined:  map[string][]string{},
+		joins:   map[string][]string{},
 		records: map[string]inventory.Record{},
 	}
 }
@@ -36,17 +48,25 @@ func New() *Store {
 // Escrow returns the store of codes.
 func (s *Store) Escrow() escrow.Store { return escrowStore{s} }
 
+// Audit returns the store of the audit.
+func (s *Store) Audit() audit.Store { return auditStore{s} }
+
 // Inventory returns the store of records.
 func (s *Store) Inventory() inventory.Store { return inventoryStore{s} }
 
 type escrowStore struct{ *Store }
 
-func (s escrowStore) of(subject escrow.Subject) (entries []escrow.Entry) {
-	for _, id := range s.order {
-		e := s.entries[id]
-		if e.Subject == subject || e.Subject.EnrollmentID != "" && s.joined[subject][e.Subject.EnrollmentID] {
-			entries = append(entries, clone(e))
+func (s escrowStore) of(subject escrow.Subject) []escrow.Entry {
+	found := slices.Clone(s.filed[subject])
+	if subject.EnrollmentID == "" {
+		for _, id := range s.joined[subject.SerialNumber] {
+			found = append(found, s.filed[escrow.Subject{EnrollmentID: id}]...)
 		}
+		slices.SortFunc(found, func(a, b *filed) int { return cmp.Compare(a.place, b.place) })
+	}
+	var entries []escrow.Entry
+	for _, f := range found {
+		entries = append(entries, clone(f.Entry))
 	}
 	return entries
 }
@@ -72,11 +92,13 @@ func (s escrowStore) Update(ctx context.Context, subject escrow.Subject, change 
 		}
 	}
 	for _, e := range changed {
-		e = clone(e)
-		if _, there := s.entries[e.ID]; !there {
-			s.order = append(s.order, e.ID)
+		if f := s.entries[e.ID]; f != nil {
+			f.Entry = clone(e)
+			continue
 		}
-		s.entries[e.ID] = e
+		f := &filed{clone(e), len(s.ids)}
+		s.entries[e.ID], s.filed[subject] = f, append(s.filed[subject], f)
+		s.Store.ids, s.Store.sorted = append(s.ids, e.ID), false
 	}
 	return nil
 }
@@ -96,11 +118,20 @@ func (s escrowStore) Scan(ctx context.Context, after string, limit int) ([]escro
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.sorted {
+		slices.Sort(s.ids)
+		s.Store.sorted = true
+	}
+	from, there := slices.BinarySearch(s.ids, after)
+	if there {
+		from++
+	}
 	var entries []escrow.Entry
-	for _, id := range slices.Sorted(maps.Keys(s.entries)) {
-		if id > after && len(entries) < limit {
-			entries = append(entries, clone(s.entries[id]))
+	for _, id := range s.ids[from:] {
+		if len(entries) >= limit {
+			break
 		}
+		entries = append(entries, clone(s.entries[id].Entry))
 	}
 	return entries, nil
 }
@@ -117,12 +148,63 @@ func (s escrowStore) Join(ctx context.Context, enrollmentID, serialNumber string
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	subject := escrow.Subject{SerialNumber: serialNumber}
-	if s.joined[subject] == nil {
-		s.joined[subject] = map[string]bool{}
+	at, there := slices.BinarySearch(s.joins[enrollmentID], serialNumber)
+	if !there {
+		s.joins[enrollmentID] = slices.Insert(s.joins[enrollmentID], at, serialNumber)
+		s.joined[serialNumber] = append(s.joined[serialNumber], enrollmentID)
 	}
-	s.joined[subject][enrollmentID] = true
 	return nil
+}
+
+func (s escrowStore) Joined(ctx context.Context, enrollmentID string) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.joins[enrollmentID]), nil
+}
+
+type auditStore struct{ *Store }
+
+func (s auditStore) Append(ctx context.Context, next func(last audit.Entry) ([]audit.Entry, error)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var last audit.Entry
+	if len(s.audit) > 0 {
+		last = s.audit[len(s.audit)-1]
+	}
+	entries, err := next(last)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Number <= last.Number {
+			return errors.New("memstore: the audit has an entry of that number")
+		}
+		last = e
+	}
+	s.Store.audit = append(s.audit, entries...)
+	return nil
+}
+
+func (s auditStore) Scan(ctx context.Context, after int64, limit int) ([]audit.Entry, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from, _ := slices.BinarySearchFunc(s.audit, after, func(e audit.Entry, after int64) int {
+		if e.Number <= after {
+			return -1
+		}
+		return 1
+	})
+	found := s.audit[from:]
+	return slices.Clone(found[:min(len(found), max(0, limit))]), nil
 }
 
 type inventoryStore struct{ *Store }

@@ -15,6 +15,7 @@ import (
 	"github.com/activationlock/sdk/activationlock"
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/activationlock/storetest"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/inventory"
 )
@@ -35,6 +36,15 @@ func TestEscrow(t *testing.T) {
 		t.Parallel()
 		s := memstore.New()
 		return func(*testing.T) escrow.Store { return s.Escrow() }
+	})
+}
+
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	storetest.Audit(t, func(t *testing.T, _ func() time.Time) func(*testing.T) audit.Store {
+		t.Parallel()
+		s := memstore.New()
+		return func(*testing.T) audit.Store { return s.Audit() }
 	})
 }
 
@@ -253,9 +263,37 @@ func TestOneStore(t *testing.T) {
 	s := memstore.New()
 	e := escrow.Entry{Record: escrow.Record{ID: "1", Subject: escrow.Subject{SerialNumber: serial}}}
 	require.NoError(t, s.Escrow().Update(t.Context(), e.Subject, func([]escrow.Entry) ([]escrow.Entry, error) { return []escrow.Entry{e}, nil }))
+	require.NoError(t, s.Escrow().Join(t.Context(), enrollment, serial))
+	require.NoError(t, s.Audit().Append(t.Context(), func(audit.Entry) ([]audit.Entry, error) { return []audit.Entry{{Number: 1}}, nil }))
 	for store, want := range map[*memstore.Store]int{s: 1, memstore.New(): 0} {
 		entries, err := store.Escrow().Entries(t.Context(), e.Subject)
 		require.NoError(t, err)
 		require.Len(t, entries, want)
+		serials, err := store.Escrow().Joined(t.Context(), enrollment)
+		require.NoError(t, err)
+		require.Len(t, serials, want)
+		acts, err := store.Audit().Scan(t.Context(), -1, 10)
+		require.NoError(t, err)
+		require.Len(t, acts, want)
+	}
+}
+
+// An update costs what its subject has, however many others there are.
+func BenchmarkUpdate(b *testing.B) {
+	for _, devices := range []int{100, 10_000} {
+		b.Run(fmt.Sprint(devices, " devices"), func(b *testing.B) {
+			s := memstore.New().Escrow()
+			update := func(i int) {
+				subject := escrow.Subject{SerialNumber: fmt.Sprint(i % devices)}
+				e := escrow.Entry{Record: escrow.Record{ID: subject.SerialNumber, Subject: subject}}
+				require.NoError(b, s.Update(b.Context(), subject, func([]escrow.Entry) ([]escrow.Entry, error) { return []escrow.Entry{e}, nil }))
+			}
+			for i := range devices {
+				update(i)
+			}
+			for i := 0; b.Loop(); i++ {
+				update(i)
+			}
+		})
 	}
 }

@@ -27,6 +27,7 @@ type store struct {
 	update  func(context.Context, escrow.Subject, change) error
 	entries func(context.Context, escrow.Subject) (entries, error)
 	join    func(ctx context.Context, enrollmentID, serialNumber string) error
+	joined  func(ctx context.Context, enrollmentID string) ([]string, error)
 	scan    func(ctx context.Context, after string, limit int) (entries, error)
 }
 
@@ -42,11 +43,24 @@ func (s *store) Join(ctx context.Context, enrollmentID, serialNumber string) err
 	return s.join(ctx, enrollmentID, serialNumber)
 }
 
+func (s *store) Joined(ctx context.Context, enrollmentID string) ([]string, error) {
+	return s.joined(ctx, enrollmentID)
+}
+
 func (s *store) Scan(ctx context.Context, after string, limit int) (entries, error) {
 	return s.scan(ctx, after, limit)
 }
 
-func over(s escrow.Store) *store { return &store{s.Update, s.Entries, s.Join, s.Scan} }
+func over(s escrow.Store) *store { return &store{s.Update, s.Entries, s.Join, s.Joined, s.Scan} }
+
+// leads changes what serial numbers are returned of an enrollment.
+func (s *store) leads(edit func(enrollmentID string, found []string) []string) {
+	read := s.joined
+	s.joined = func(ctx context.Context, enrollmentID string) ([]string, error) {
+		found, err := read(ctx, enrollmentID)
+		return edit(enrollmentID, found), err
+	}
+}
 
 const everything = 1 << 20
 
@@ -205,6 +219,8 @@ const (
 	exactJoin    = "Join compares identifiers byte by byte"
 	exactStrings = "record IDs are compared byte by byte, and strings are kept so"
 	greater      = "Scan returns entries in the byte order of their IDs, those greater than after"
+	noSubject    = "a subject that nothing can be filed under has no entries, and that is not an error"
+	joinedTo     = "Joined returns the serial numbers that an enrollment is joined to, in byte order"
 	walk         = "a walk sees each entry that is there all the time once, whatever is written meanwhile"
 	contextError = "a call whose context is over returns the context's error"
 	succeed      = "updates at the same time all succeed"
@@ -247,6 +263,40 @@ var brokenStores = []broken{
 			}
 			return join(ctx, enrollmentID, serialNumber)
 		}
+	}},
+
+	{name: "finds no subject an error", at: "NoSubject", promise: noSubject, bend: func(s *store) {
+		read := s.entries
+		s.entries = func(ctx context.Context, subject escrow.Subject) (entries, error) {
+			if strings.ContainsRune(subject.SerialNumber, 0) {
+				return nil, errors.New("invalid byte sequence")
+			}
+			return read(ctx, subject)
+		}
+	}},
+	{name: "finds a long identifier an error", at: "NoSubject", promise: noSubject, bend: func(s *store) {
+		read := s.entries
+		s.entries = func(ctx context.Context, subject escrow.Subject) (entries, error) {
+			if len(subject.EnrollmentID) > escrow.MaxIdentifier {
+				return nil, errors.New("data too long for column")
+			}
+			return read(ctx, subject)
+		}
+	}},
+	{name: "has an empty subject", at: "NoSubject", promise: noSubject + ": of the empty subject", bend: func(s *store) {
+		s.finds(func(a, b escrow.Subject) bool { return b == escrow.Subject{} && a.EnrollmentID == "" })
+	}},
+	{name: "looks at one of two identifiers", at: "NoSubject", promise: noSubject + ": of a serial number and", bend: func(s *store) {
+		read := s.entries
+		s.entries = func(ctx context.Context, subject escrow.Subject) (entries, error) {
+			if subject.SerialNumber != "" {
+				subject.EnrollmentID = ""
+			}
+			return read(ctx, subject)
+		}
+	}},
+	{name: "ends identifiers at a NUL", at: "NoSubject", promise: noSubject + ": of a serial number with a NUL", bend: func(s *store) {
+		s.folds(func(s string) string { before, _, _ := strings.Cut(s, "\x00"); return before })
 	}},
 
 	{name: "forgets a field", at: "NewEntry", promise: keepsNew + `: Device.IMEI2 was "Device.IMEI2 1" and is ""`, bend: func(s *store) {
@@ -524,6 +574,93 @@ var brokenStores = []broken{
 			})
 		})
 	}},
+	{name: "finds no join an error", at: "Joined", promise: "Joined gives no error where nothing is wrong", bend: func(s *store) {
+		read := s.joined
+		s.joined = func(ctx context.Context, enrollmentID string) ([]string, error) {
+			found, err := read(ctx, enrollmentID)
+			if len(found) == 0 {
+				err = cmp.Or(err, escrow.ErrNotFound)
+			}
+			return found, err
+		}
+	}},
+	{name: "has no joins", at: "Joined", promise: joinedTo + ": the serial numbers were", bend: func(s *store) {
+		s.leads(func(string, []string) []string { return nil })
+	}},
+	{name: "takes entries for joins", at: "Joined", promise: "none is not an error, and an enrollment is joined to what it was joined to only", bend: func(s *store) {
+		s.leads(func(enrollmentID string, found []string) []string {
+			if e, _ := s.entries(context.Background(), escrow.Subject{EnrollmentID: enrollmentID}); len(e) > 0 && len(found) == 0 {
+				return []string{""}
+			}
+			return found
+		})
+	}},
+	{name: "joins what has entries", at: "Joined", promise: "an enrollment without entries can be joined", bend: func(s *store) {
+		s.leads(func(enrollmentID string, found []string) []string {
+			if e, _ := s.entries(context.Background(), escrow.Subject{EnrollmentID: enrollmentID}); len(e) == 0 {
+				return nil
+			}
+			return found
+		})
+	}},
+	{name: "returns the last join", at: "Joined", promise: joinedTo, bend: func(s *store) {
+		s.leads(func(_ string, found []string) []string { return found[max(0, len(found)-1):] })
+	}},
+	{name: "returns each join", at: "Joined", promise: joinedTo, bend: func(s *store) {
+		join, times := s.join, map[string]int{}
+		s.join = func(ctx context.Context, enrollmentID, serialNumber string) error {
+			times[enrollmentID+"\x00"+serialNumber]++
+			return join(ctx, enrollmentID, serialNumber)
+		}
+		s.leads(func(enrollmentID string, found []string) (all []string) {
+			for _, serialNumber := range found {
+				all = append(all, slices.Repeat([]string{serialNumber}, times[enrollmentID+"\x00"+serialNumber])...)
+			}
+			return all
+		})
+	}},
+	{name: "sorts serial numbers without case", at: "Joined", promise: joinedTo, bend: func(s *store) {
+		s.leads(func(_ string, found []string) []string {
+			slices.SortStableFunc(found, func(a, b string) int { return cmp.Compare(strings.ToLower(a), strings.ToLower(b)) })
+			return found
+		})
+	}},
+	{name: "folds serial numbers that look alike", at: "Joined", promise: joinedTo, bend: func(s *store) {
+		s.leads(func(_ string, found []string) []string { return slices.CompactFunc(found, strings.EqualFold) })
+	}},
+	{name: "returns joins of who looks alike", at: "Joined", promise: "Joined compares identifiers byte by byte", bend: func(s *store) {
+		read := s.joined
+		s.joined = func(ctx context.Context, enrollmentID string) ([]string, error) {
+			return read(ctx, strings.TrimRight(strings.ToLower(enrollmentID), " "))
+		}
+	}},
+	{name: "keeps what it returns of joins", at: "Joined", promise: "nothing that comes out of Joined shares memory", bend: func(s *store) {
+		kept := map[string][]string{}
+		s.leads(func(enrollmentID string, found []string) []string {
+			if slices.Contains(found, "abc") {
+				kept[enrollmentID] = append(kept[enrollmentID], found[len(kept[enrollmentID]):]...)
+				return kept[enrollmentID]
+			}
+			return found
+		})
+	}},
+	{name: "folds the case of joined enrollments", at: "LookAlikes", promise: exactJoin + ", also of enrollments that are joined", bend: func(s *store) {
+		join, joined := s.join, map[string]bool{}
+		s.join = func(ctx context.Context, enrollmentID, serialNumber string) error {
+			key := strings.ToLower(enrollmentID) + "\x00" + serialNumber
+			if joined[key] {
+				return nil
+			}
+			joined[key] = true
+			return join(ctx, enrollmentID, serialNumber)
+		}
+	}},
+	{name: "trims joined enrollments", at: "LookAlikes", promise: exactJoin + ", also of enrollments that are joined", bend: func(s *store) {
+		join := s.join
+		s.join = func(ctx context.Context, enrollmentID, serialNumber string) error {
+			return join(ctx, strings.TrimRight(enrollmentID, " "), serialNumber)
+		}
+	}},
 	{name: "passes only its own to change", at: "Join", promise: "Update passes what Entries returns", bend: func(s *store) {
 		update := s.update
 		s.update = func(ctx context.Context, subject escrow.Subject, change change) error {
@@ -659,6 +796,24 @@ var brokenStores = []broken{
 			return scan(ctx, after, min(limit, 100))
 		}
 	}},
+	{name: "has no limit for 0", at: "Scan", promise: "Scan with a limit below 1 returns no entries and no error", bend: func(s *store) {
+		scan := s.scan
+		s.scan = func(ctx context.Context, after string, limit int) (entries, error) {
+			if limit == 0 {
+				limit = everything
+			}
+			return scan(ctx, after, limit)
+		}
+	}},
+	{name: "finds a negative limit an error", at: "Scan", promise: "Scan with a limit below 1 returns no entries and no error", bend: func(s *store) {
+		scan := s.scan
+		s.scan = func(ctx context.Context, after string, limit int) (entries, error) {
+			if limit < 0 {
+				return nil, errors.New("LIMIT must not be negative")
+			}
+			return scan(ctx, after, limit)
+		}
+	}},
 	{name: "scans serial numbers", at: "Scan", promise: "Scan returns the entries of all subjects", bend: func(s *store) {
 		scan := s.scan
 		s.scan = func(ctx context.Context, after string, limit int) (entries, error) {
@@ -708,6 +863,15 @@ var brokenStores = []broken{
 			}
 			return err
 		}
+	}},
+	{name: "has a cache of joins for each handle", at: "Reopen", promise: "another handle sees it at once", bend: func(s *store) {
+		cache := map[string][]string{}
+		s.leads(func(enrollmentID string, found []string) []string {
+			if _, cached := cache[enrollmentID]; !cached {
+				cache[enrollmentID] = found
+			}
+			return cache[enrollmentID]
+		})
 	}},
 
 	{name: "keeps what it is given", at: "Memory", promise: "nothing that goes in shares memory with the store: Sealed", bend: func(s *store) {
@@ -867,6 +1031,12 @@ var brokenStores = []broken{
 		read := s.entries
 		s.entries = func(ctx context.Context, subject escrow.Subject) (entries, error) {
 			return read(context.WithoutCancel(ctx), subject)
+		}
+	}},
+	{name: "reads joins without a context", at: "ContextIsOver", promise: contextError + " (Joined): the error is <nil>", bend: func(s *store) {
+		read := s.joined
+		s.joined = func(ctx context.Context, enrollmentID string) ([]string, error) {
+			return read(context.WithoutCancel(ctx), enrollmentID)
 		}
 	}},
 	{name: "scans without a context", at: "ContextIsOver", promise: contextError + " (Scan): the error is <nil>", bend: func(s *store) {
@@ -1117,6 +1287,7 @@ var lawful = map[string]func(*store){
 			}
 			return append(entries{}, e...)
 		})
+		s.leads(func(_ string, found []string) []string { return append([]string{}, found...) })
 	},
 	"gives up when the context ends in change": func(s *store) {
 		update := s.update

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,7 @@ func Escrow(t *testing.T, fresh func(t *testing.T, clock func() time.Time) (open
 		test func(codes)
 	}{
 		{"None", codes.none},
+		{"NoSubject", codes.noSubject},
 		{"NewEntry", codes.newEntry},
 		{"ChangedEntry", codes.changedEntry},
 		{"Limits", codes.limits},
@@ -36,9 +38,11 @@ func Escrow(t *testing.T, fresh func(t *testing.T, clock func() time.Time) (open
 		{"Order", codes.order},
 		{"Untouched", codes.untouched},
 		{"Join", codes.join},
+		{"Joined", codes.joined},
 		{"JoinedEntry", codes.joinedEntry},
 		{"Identifiers", codes.identifiers},
 		{"Strings", codes.strings},
+		{"LookAlikes", codes.lookAlikes},
 		{"Scan", codes.scan},
 		{"Reopen", codes.reopen},
 		{"Memory", codes.memory},
@@ -98,14 +102,6 @@ func (k codes) file(s escrow.Store, entries ...escrow.Entry) {
 	}
 }
 
-// noError ends the case if a call fails that has no reason to.
-func (k codes) noError(call string, err error) {
-	k.Helper()
-	if err != nil {
-		k.Fatalf("%s gives no error where nothing is wrong: it is %v", call, err)
-	}
-}
-
 func (k codes) update(s escrow.Store, subject escrow.Subject, change change) {
 	k.Helper()
 	k.noError("Update", s.Update(k.ctx, subject, change))
@@ -114,6 +110,16 @@ func (k codes) update(s escrow.Store, subject escrow.Subject, change change) {
 func (k codes) joins(s escrow.Store, enrollment, serial escrow.Subject) {
 	k.Helper()
 	k.noError("Join", s.Join(k.ctx, enrollment.EnrollmentID, serial.SerialNumber))
+}
+
+// leads checks which serial numbers an enrollment is joined to.
+func (k codes) leads(promise string, s escrow.Store, enrollment escrow.Subject, want ...string) {
+	k.Helper()
+	got, err := s.Joined(k.ctx, enrollment.EnrollmentID)
+	k.noError("Joined", err)
+	if !slices.Equal(got, want) {
+		k.Fatalf("%s: the serial numbers were %s and are %s", promise, list(want), list(got))
+	}
 }
 
 // entries returns the entries of a subject.
@@ -204,6 +210,33 @@ func (k codes) none() {
 		k.Errorf("an enrollment without entries can be joined: the error is %v", err)
 	}
 	k.holds(promise, k.store, serial)
+}
+
+func (k codes) noSubject() {
+	const promise = "a subject that nothing can be filed under has no entries, and that is not an error"
+	k.file(k.store, k.entry("1", serial), k.entry("2", enrollment))
+	k.joins(k.store, enrollment, serial)
+	subjects := map[string]escrow.Subject{
+		"the empty subject":                         {},
+		"a serial number and an enrollment ID":      {SerialNumber: serial.SerialNumber, EnrollmentID: enrollment.EnrollmentID},
+		"a serial number and another enrollment ID": {SerialNumber: serial.SerialNumber, EnrollmentID: "another"},
+	}
+	for name, edit := range map[string]func(string) string{
+		"with a NUL":      func(s string) string { return s + "\x00" },
+		"of a NUL":        func(string) string { return "\x00" },
+		"that is no text": func(s string) string { return s + "\xff" },
+		"that is long":    func(string) string { return longest(0) + "0" },
+		"that is huge":    func(s string) string { return strings.Repeat(s, 1<<16/len(s)) },
+	} {
+		subjects["a serial number "+name] = escrow.Subject{SerialNumber: edit(serial.SerialNumber)}
+		subjects["an enrollment ID "+name] = escrow.Subject{EnrollmentID: edit(enrollment.EnrollmentID)}
+	}
+	for name, subject := range subjects {
+		if entries, err := k.store.Entries(k.ctx, subject); err != nil || len(entries) > 0 {
+			k.Errorf("%s: of %s, Entries returns %d entries and the error %v", promise, name, len(entries), err)
+		}
+	}
+	k.holds("a store works on after a subject that nothing can be filed under", k.store, serial, k.entry("1", serial), k.entry("2", enrollment))
 }
 
 func (k codes) newEntry() {
@@ -406,6 +439,21 @@ func (k codes) order() {
 	k.file(k.store, joined, changed)
 	want[0] = changed
 	k.holds("the entries of a serial number and of joined enrollments come in one order, that of filing", k.store, serial, append(want, last)...)
+
+	// To read does not change what is there, however many that are.
+	for n := range 9 {
+		subject, first := escrow.Subject{SerialNumber: fmt.Sprint(n)}, k.entry(fmt.Sprint("first ", n), escrow.Subject{EnrollmentID: fmt.Sprint(n)})
+		var own []escrow.Entry
+		for i := range n {
+			own = append(own, k.entry(fmt.Sprint("own ", n, " ", i), subject))
+		}
+		k.file(k.store, first)
+		k.file(k.store, own...)
+		k.joins(k.store, first.Subject, subject)
+		for range 2 {
+			k.holds("entries come in the order of filing, each time that they are read", k.store, subject, append([]escrow.Entry{first}, own...)...)
+		}
+	}
 }
 
 func (k codes) untouched() {
@@ -474,6 +522,71 @@ func (k codes) join() {
 	k.holds(later, k.store, early, g)
 
 	k.wants("Scan returns each entry once, joined or not", k.all(k.store, 3), a, b, c, d, e, f, g)
+}
+
+func (k codes) joined() {
+	const (
+		none    = "none is not an error, and an enrollment is joined to what it was joined to only"
+		returns = "Joined returns the serial numbers that an enrollment is joined to, in byte order"
+		exact   = "Joined compares identifiers byte by byte"
+	)
+	k.leads(none, k.store, enrollment)
+	k.file(k.store, k.entry("1", enrollment), k.entry("2", serial))
+	k.leads(none, k.store, enrollment)
+	for range 2 { // twice is once
+		k.joins(k.store, enrollment, serial)
+		k.leads(returns, k.store, enrollment, serial.SerialNumber)
+	}
+	k.leads(none, k.store, escrow.Subject{EnrollmentID: "another"})
+	k.leads(none, k.store, escrow.Subject{EnrollmentID: serial.SerialNumber})
+	other := escrow.Subject{EnrollmentID: "without entries"}
+	k.joins(k.store, other, serial)
+	k.leads("an enrollment without entries can be joined", k.store, other, serial.SerialNumber)
+	k.leads(returns, k.store, enrollment, serial.SerialNumber)
+
+	// To serial numbers that look alike, in any order.
+	many := escrow.Subject{EnrollmentID: "many"}
+	order := k.random().Perm(len(strange))
+	for _, i := range order {
+		k.joins(k.store, many, escrow.Subject{SerialNumber: strange[i]})
+	}
+	for _, i := range order[:9] {
+		k.joins(k.store, many, escrow.Subject{SerialNumber: strange[i]})
+	}
+	want := slices.Sorted(slices.Values(strange))
+	k.leads(returns, k.store, many, want...)
+	for _, id := range []string{"Many", "MANY", "many ", " many", "man", "many%", "m_ny", "m\u00e1ny"} {
+		k.leads(exact, k.store, escrow.Subject{EnrollmentID: id})
+	}
+
+	got, err := k.store.Joined(k.ctx, many.EnrollmentID)
+	k.noError("Joined", err)
+	clear(got)
+	k.leads("nothing that comes out of Joined shares memory with the store", k.store, many, want...)
+}
+
+// lookAlikes are enrollments that look alike and are joined to one serial
+// number: a store that takes one join for another loses codes.
+func (k codes) lookAlikes() {
+	const promise = "Join compares identifiers byte by byte, also of enrollments that are joined to one serial number"
+	subject := escrow.Subject{SerialNumber: "shared"}
+	var want []escrow.Entry
+	for i, id := range strange {
+		e := k.entry(fmt.Sprintf("%03d", i), escrow.Subject{EnrollmentID: id})
+		k.file(k.store, e)
+		want = append(want, e)
+	}
+	for i, e := range want {
+		k.leads(promise, k.store, e.Subject)
+		k.joins(k.store, e.Subject, subject)
+		k.leads(promise, k.store, e.Subject, subject.SerialNumber)
+		k.wants(promise, k.entries(k.store, subject), want[:i+1]...)
+	}
+	k.holds(promise, k.store, subject, want...)
+	for _, e := range want {
+		k.wants(promise, k.entries(k.store, e.Subject), e)
+		k.leads(promise, k.store, e.Subject, subject.SerialNumber)
+	}
 }
 
 func (k codes) joinedEntry() {
@@ -587,6 +700,14 @@ func (k codes) scan() {
 		}
 	}
 
+	for _, limit := range []int{0, -1, math.MinInt} {
+		for _, after := range []string{"", "abc"} {
+			if page, err := k.store.Scan(k.ctx, after, limit); err != nil || len(page) > 0 {
+				k.Errorf("Scan with a limit below 1 returns no entries and no error: with %d it returns %d and the error %v", limit, len(page), err)
+			}
+		}
+	}
+
 	// In the middle of a walk others come and change, before the walk and after.
 	const meanwhile = "a walk sees each entry that is there all the time once, whatever is written meanwhile"
 	seen := map[string]int{}
@@ -624,7 +745,9 @@ func (k codes) reopen() {
 	k.holds(seen, other, serial, a)
 	k.file(other, b)
 	k.holds(seen, k.store, enrollment, b)
+	k.leads(seen, other, enrollment)
 	k.joins(k.store, enrollment, serial)
+	k.leads(seen, other, enrollment, serial.SerialNumber)
 	k.holds(seen, other, serial, a, b)
 	k.file(other, c)
 	a.State, a.Sealed = escrow.Purged, nil
@@ -634,6 +757,7 @@ func (k codes) reopen() {
 	again := k.open()
 	k.holds(kept, again, serial, a, b, c)
 	k.holds(kept, again, enrollment, b)
+	k.leads(kept, again, enrollment, serial.SerialNumber)
 	k.wants(kept, k.all(again, 2), a, b, c)
 	d := k.entry("0", enrollment)
 	k.file(again, d)

@@ -105,14 +105,6 @@ func (k codes) foreignEntries() {
 	k.holds("a store works on after an error", k.store, serial, changed, added)
 }
 
-// fails checks that an error is the one that is wanted.
-func (k codes) fails(promise string, err, want error) {
-	k.Helper()
-	if !errors.Is(err, want) {
-		k.Errorf("%s: the error is %v", promise, err)
-	}
-}
-
 func (k codes) changePanics() {
 	const nothing = "nothing is written when change panics, and the store works on"
 	before := []escrow.Entry{k.entry("1", enrollment), k.entry("2", serial)}
@@ -154,11 +146,14 @@ func (k codes) contextIsOver() {
 		k.fails(says+" (Join)", k.store.Join(ctx, enrollment.EnrollmentID, serial.SerialNumber), want)
 		_, err := k.store.Entries(ctx, serial)
 		k.fails(says+" (Entries)", err, want)
+		_, err = k.store.Joined(ctx, enrollment.EnrollmentID)
+		k.fails(says+" (Joined)", err, want)
 		_, err = k.store.Scan(ctx, "", 10)
 		k.fails(says+" (Scan)", err, want)
 		for _, s := range []escrow.Store{k.store, k.open()} {
 			k.holds(nothing, s, serial, before)
 			k.holds(nothing, s, enrollment, apart)
+			k.leads(nothing, s, enrollment)
 		}
 	}
 	k.joins(k.store, enrollment, serial)

@@ -6,9 +6,11 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 )
 
@@ -52,11 +54,50 @@ func (s sealer) Rewrap(ctx context.Context, sealed, associated []byte) ([]byte, 
 	return rewrapped, sealed[0] != s.key, nil
 }
 
+// ledger is an audit in memory: the escrow needs one, and this is no test of it.
+type ledger struct {
+	mu      sync.Mutex
+	entries []audit.Entry
+}
+
+func (l *ledger) Append(_ context.Context, next func(audit.Entry) ([]audit.Entry, error)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var last audit.Entry
+	if len(l.entries) > 0 {
+		last = l.entries[len(l.entries)-1]
+	}
+	entries, err := next(last)
+	if err == nil {
+		l.entries = append(l.entries, entries...)
+	}
+	return err
+}
+
+func (l *ledger) Scan(_ context.Context, after int64, limit int) (found []audit.Entry, _ error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.entries {
+		if e.Number > after && len(found) < limit {
+			found = append(found, e)
+		}
+	}
+	return found, nil
+}
+
+var act = escrow.Act{Actor: "storetest", Reason: "a test of the store"}
+
+func wish(subject escrow.Subject, recordID string) escrow.Reveal {
+	return escrow.Reveal{Subject: subject, RecordID: recordID, Act: act, Purpose: escrow.ToUnlock}
+}
+
 // life has two servers keep the codes of a device for as long as it lives.
 func (k codes) life() {
+	acts, err := audit.New(audit.Config{Store: new(ledger)})
+	k.works("an escrow", "New", err)
 	server := func(store escrow.Store, key byte) *escrow.Escrow {
-		e, err := escrow.New(escrow.Config{Store: store, Sealer: sealer{key}})
-		k.works("New", err)
+		e, err := escrow.New(escrow.Config{Store: store, Sealer: sealer{key}, Audit: acts})
+		k.works("an escrow", "New", err)
 		return e
 	}
 	first, second := server(k.store, 1), server(k.open(), 2)
@@ -68,13 +109,13 @@ func (k codes) life() {
 			Subject: subject, Kind: bypasscode.Device, Text: text, Cause: escrow.CauseEnrollment, EnrollmentID: enrollment.EnrollmentID,
 			CommandUUID: fmt.Sprint(hours), AskedAt: at(hours - 1), ReceivedAt: at(hours), Device: device,
 		})
-		k.works("Capture", err)
+		k.works("an escrow", "Capture", err)
 		return r
 	}
 	reveals := func(e *escrow.Escrow, subject escrow.Subject, id string, want bypasscode.Text) {
 		k.Helper()
-		text, err := e.Reveal(k.ctx, subject, id)
-		k.works("Reveal", err)
+		text, err := e.Reveal(k.ctx, wish(subject, id))
+		k.works("an escrow", "Reveal", err)
 		if !text.Equal(want) {
 			k.Errorf("an escrow on this store reveals each code that it captured: one is another")
 		}
@@ -82,7 +123,7 @@ func (k codes) life() {
 	state := func(e *escrow.Escrow, subject escrow.Subject, id string, want escrow.State) {
 		k.Helper()
 		records, err := e.Records(k.ctx, subject)
-		k.works("Records", err)
+		k.works("an escrow", "Records", err)
 		for _, r := range records {
 			if r.ID == id {
 				if r.State != want {
@@ -106,7 +147,7 @@ func (k codes) life() {
 	rc := capture(first, serial, 2, c)
 	state(first, enrollment, ra.ID, escrow.Superseded)
 	state(first, enrollment, rb.ID, escrow.Current)
-	k.works("Join", first.Join(k.ctx, enrollment.EnrollmentID, serial.SerialNumber))
+	k.works("an escrow", "Join", first.Join(k.ctx, enrollment.EnrollmentID, serial.SerialNumber))
 	for id, text := range map[string]bypasscode.Text{ra.ID: a, rb.ID: b, rc.ID: c} {
 		reveals(second, serial, id, text)
 	}
@@ -115,29 +156,29 @@ func (k codes) life() {
 	// A lock of the organization, twice, since the answer was lost.
 	lock := escrow.Lock{SerialNumber: serial.SerialNumber, At: at(3), Device: device}
 	rd, err := first.LockCode(k.ctx, lock)
-	k.works("LockCode", err)
+	k.works("an escrow", "LockCode", err)
 	again, err := second.LockCode(k.ctx, lock)
-	k.works("LockCode", err)
+	k.works("an escrow", "LockCode", err)
 	if rd != again {
 		k.Errorf("an escrow on this store locks again with the same code: it is another")
 	}
 	_, err = second.Mark(k.ctx, serial, rd.ID, escrow.Verdict{State: escrow.MaybeActive, Reason: "no answer", At: at(4)})
-	k.works("Mark", err)
+	k.works("an escrow", "Mark", err)
 	state(first, serial, rd.ID, escrow.MaybeActive)
-	k.works("MarkStale", first.MarkStale(k.ctx, serial, "erased", at(5)))
+	k.works("an escrow", "MarkStale", first.MarkStale(k.ctx, serial, "erased", at(5)))
 
 	// Another device, and other keys.
 	other := escrow.Subject{SerialNumber: "XXFAKE0SER2"}
 	device = escrow.Device{SerialNumber: other.SerialNumber}
 	e := newText()
 	re := capture(second, other, 6, e)
-	rotated, err := second.Rotate(k.ctx, "", nil)
-	k.works("Rotate", err)
+	rotated, err := second.Rotate(k.ctx, act, "", nil)
+	k.works("an escrow", "Rotate", err)
 	if rotated.Seen != 5 || rotated.Rewrapped != 3 || rotated.Failed != 0 {
 		k.Errorf("an escrow on this store exchanges its keys: of 5 codes, 3 with old ones, it saw %d, exchanged %d and failed with %d", rotated.Seen, rotated.Rewrapped, rotated.Failed)
 	}
-	rotated, err = second.Rotate(k.ctx, "", nil)
-	k.works("Rotate", err)
+	rotated, err = second.Rotate(k.ctx, act, "", nil)
+	k.works("an escrow", "Rotate", err)
 	if rotated.Seen != 5 || rotated.Rewrapped != 0 || rotated.Failed != 0 {
 		k.Errorf("an escrow on this store has exchanged its keys: of 5 codes it saw %d, exchanged %d again, and failed with %d", rotated.Seen, rotated.Rewrapped, rotated.Failed)
 	}
@@ -146,17 +187,17 @@ func (k codes) life() {
 	}
 
 	// The end of the first device.
-	k.works("Delete", second.Delete(k.ctx, serial, at(7)))
+	k.works("an escrow", "Delete", second.Delete(k.ctx, serial, at(7)))
 	reveals(first, serial, ra.ID, a)
-	k.works("Purge", first.Purge(k.ctx, serial, escrow.Purge{Reason: "sold", At: at(8), LockOff: true}))
+	k.works("an escrow", "Purge", first.Purge(k.ctx, serial, escrow.Purge{Act: act, At: at(8), LockOff: true}))
 	for _, r := range []escrow.Record{ra, rb, rc, rd} {
-		if _, err := second.Reveal(k.ctx, serial, r.ID); !errors.Is(err, escrow.ErrPurged) {
+		if _, err := second.Reveal(k.ctx, wish(serial, r.ID)); !errors.Is(err, escrow.ErrPurged) {
 			k.Errorf("an escrow on this store purges codes: the error is %v", err)
 		}
 		state(second, serial, r.ID, escrow.Purged)
 	}
 	for entry, err := range second.All(k.ctx) {
-		k.works("All", err)
+		k.works("an escrow", "All", err)
 		if purged := entry.State == escrow.Purged; purged == (entry.ID == re.ID) {
 			k.Errorf("an escrow on this store purges the codes of one device: it is another's")
 		}
@@ -167,12 +208,4 @@ func (k codes) life() {
 		}
 	}
 	reveals(first, other, re.ID, e)
-}
-
-// works ends the case if the escrow fails on the store.
-func (k codes) works(call string, err error) {
-	k.Helper()
-	if err != nil {
-		k.Fatalf("an escrow works on this store: %s gives the error %v", call, err)
-	}
 }

@@ -161,6 +161,7 @@ func (k codes) joinMeanwhile() {
 	own := k.read(k.store, enrollment)
 	k.consecutive(promise, own, len(own))
 	k.wants(promise, filed(entries, enrollment), own...)
+	k.leads(promise, k.store, enrollment, serial.SerialNumber)
 }
 
 func (k codes) sharedEnrollment() {

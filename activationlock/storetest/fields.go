@@ -63,7 +63,7 @@ func (f field) fixed() bool {
 
 // identifies reports whether the field says which entry it is, and whose.
 func (f field) identifies() bool {
-	return f.name == "ID" || f.name == "Subject.SerialNumber" || f.name == "Subject.EnrollmentID"
+	return f.name == "ID" || f.name == "Number" || f.name == "Subject.SerialNumber" || f.name == "Subject.EnrollmentID"
 }
 
 // plain reports whether the field is a string that can be anything, and returns
@@ -153,7 +153,7 @@ func entry(t *testing.T, id string, subject escrow.Subject, n int) escrow.Entry 
 }
 
 // copied returns entries that share no memory with their originals.
-func copied(entries []escrow.Entry) []escrow.Entry {
+func copied[E any](entries []E) []E {
 	entries = slices.Clone(entries)
 	for i := range entries {
 		for _, f := range fieldsOf(&entries[i]) {
@@ -166,7 +166,7 @@ func copied(entries []escrow.Entry) []escrow.Entry {
 }
 
 // spoil overwrites all memory that is behind entries, and the entries.
-func spoil(entries []escrow.Entry) {
+func spoil[E any](entries []E) {
 	for i := range entries {
 		for _, f := range fieldsOf(&entries[i]) {
 			if p, ok := f.value.Addr().Interface().(*[]byte); ok {
@@ -175,13 +175,15 @@ func spoil(entries []escrow.Entry) {
 				}
 			}
 		}
-		entries[i] = escrow.Entry{}
+		entries[i] = *new(E)
 	}
 }
 
 // difference says how entries differ from those that are wanted, "" if they do
 // not.
-func difference(want, got []escrow.Entry) string {
+func difference(want, got []escrow.Entry) string { return differences(want, got, ids) }
+
+func differences[E any](want, got []E, ids func([]E) []string) string {
 	if a, b := ids(want), ids(got); !slices.Equal(a, b) {
 		return fmt.Sprintf("the entries were %s and are %s", list(a), list(b))
 	}

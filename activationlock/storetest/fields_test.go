@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 )
 
@@ -37,6 +38,36 @@ func TestEveryFieldCounts(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"ID", "Subject.SerialNumber", "FirstSeen", "Device.IMEI2", "Hash", "Sealed", "Digest", "RecoveryCopy"} {
+		assert.Contains(t, names, name)
+	}
+}
+
+// So does each field of an audit's entry.
+func TestEveryFieldOfAnAuditCounts(t *testing.T) {
+	t.Parallel()
+	want := []audit.Entry{row(t, 1, 1)}
+	assert.Empty(t, differences(want, copied(want), numbers))
+	other := row(t, 2, 2)
+	names := map[string]bool{}
+	for i, f := range fieldsOf(&other) {
+		names[f.name] = true
+		assert.False(t, f.value.IsZero(), "%s is empty", f.name)
+		if f.name == "Number" {
+			continue
+		}
+		for _, edit := range []func(field){
+			func(g field) { g.value.Set(f.value) },
+			func(g field) { g.value.SetZero() },
+		} {
+			got := copied(want)
+			edit(fieldsOf(&got[0])[i])
+			assert.Regexp(t, "^"+f.name+" was", differences(want, got, numbers))
+		}
+	}
+	for _, name := range []string{"Number", "Act", "At", "Actor", "Reason", "SerialNumber", "EnrollmentID", "RecordID", "Detail", "Digest"} {
+		assert.Contains(t, names, name)
+	}
+	for name := range needed {
 		assert.Contains(t, names, name)
 	}
 }

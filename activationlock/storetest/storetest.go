@@ -1,21 +1,22 @@
 // Package storetest tests whether a store keeps what it promises.
 //
-// It is for whoever writes a store: an [escrow.Store] on a database of their
-// own. Call [Escrow] from a test, with a function that makes an empty storage;
-// the example is the whole of it. Each failure is a sentence that begins with
-// the promise that was broken:
+// It is for whoever writes a store on a database of their own: an [escrow.Store],
+// an [audit.Store] or both. Call [Escrow] and [Audit] from a test, with a function
+// that makes an empty storage; the example is the whole of it. Each failure is a
+// sentence that begins with the promise that was broken:
 //
 //	a new entry keeps every field: Device.IMEI2 was "Device.IMEI2 1" and is ""
 //
-// What a store does not promise is not asked of it. It may call a change more
-// than once, wrap its error, return an empty slice for nil, and finish or give
-// up an update whose context ends in the middle.
+// What a store does not promise is not asked of it. It may call a change or a
+// next more than once, wrap its error, return an empty slice for nil, and finish
+// or give up an update or an append whose context ends in the middle.
 //
 // The tests find fields that are forgotten, changed or mixed up, also those that
 // a later version of this module adds; identifiers that are taken for the same
 // and are not; lost order; joins that go too far or not far enough; failed
-// updates that leave something behind; memory that is shared; pages that lose
-// entries; and writers on two servers that overwrite each other. Those of writers
+// updates and appends that leave something behind; memory that is shared; pages
+// that lose entries; numbers that are there twice; and writers on two servers that
+// overwrite each other or break a chain. Those of writers
 // that meet need some luck, so run them often, and with the race detector.
 //
 // They cannot find whether a commit outlives a loss of power, a failover to a
@@ -26,6 +27,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -59,6 +61,30 @@ func run[S any](t *testing.T, name string, fresh func(*testing.T, func() time.Ti
 		open := func() S { return opener(t) }
 		test(fixture[S]{t, ctx, open(), open})
 	})
+}
+
+// noError ends the case if a call fails that has no reason to.
+func (f fixture[S]) noError(call string, err error) {
+	f.Helper()
+	if err != nil {
+		f.Fatalf("%s gives no error where nothing is wrong: it is %v", call, err)
+	}
+}
+
+// fails checks that an error is the one that is wanted.
+func (f fixture[S]) fails(promise string, err, want error) {
+	f.Helper()
+	if !errors.Is(err, want) {
+		f.Errorf("%s: the error is %v", promise, err)
+	}
+}
+
+// works ends the case if what stands on the store fails.
+func (f fixture[S]) works(what, call string, err error) {
+	f.Helper()
+	if err != nil {
+		f.Fatalf("%s works on this store: %s gives the error %v", what, call, err)
+	}
 }
 
 // together runs f for 0 to n-1 at once, on two handles in turn, as two servers

@@ -14,16 +14,17 @@ import (
 
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/activationlock/storetest"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 )
 
 // handles makes fresh of a function that makes storages, each of which is a
 // function that makes handles.
-func handles(storage func() func() escrow.Store) func(*testing.T, func() time.Time) func(*testing.T) escrow.Store {
-	return func(t *testing.T, _ func() time.Time) func(*testing.T) escrow.Store {
+func handles[S any](storage func() func() S) func(*testing.T, func() time.Time) func(*testing.T) S {
+	return func(t *testing.T, _ func() time.Time) func(*testing.T) S {
 		t.Parallel()
 		open := storage()
-		return func(*testing.T) escrow.Store { return open() }
+		return func(*testing.T) S { return open() }
 	}
 }
 
@@ -36,6 +37,22 @@ func TestStoresThatKeepTheirPromises(t *testing.T) {
 			s := memstore.New()
 			return func(*testing.T) escrow.Store { return s.Escrow() }
 		})
+	})
+	t.Run("memstore's audit", func(t *testing.T) {
+		t.Parallel()
+		storetest.Audit(t, func(t *testing.T, _ func() time.Time) func(*testing.T) audit.Store {
+			t.Parallel()
+			s := memstore.New()
+			return func(*testing.T) audit.Store { return s.Audit() }
+		})
+	})
+	t.Run("all that is allowed to an audit", func(t *testing.T) {
+		t.Parallel()
+		storetest.Audit(t, handles(brokenAudit{bend: func(s *auditStore) {
+			for _, name := range slices.Sorted(maps.Keys(lawfulAudit)) {
+				lawfulAudit[name](s)
+			}
+		}}.handles))
 	})
 	t.Run("all that is allowed", func(t *testing.T) {
 		t.Parallel()
@@ -66,16 +83,44 @@ func TestStoresThatBreakAPromise(t *testing.T) {
 		names[b.name] = true
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
-			command := exec.CommandContext(t.Context(), os.Args[0], "-test.timeout=1m", "-test.run=^"+t.Name()[:strings.Index(t.Name(), "/")]+"$/^"+b.at+"$")
-			command.Env = append(os.Environ(), brokenStore+"="+b.name)
-			output, err := command.CombinedOutput()
-			var exit *exec.ExitError
-			require.ErrorAs(t, err, &exit, "the store passed: %s", output)
-			assert.Equal(t, 1, exit.ExitCode())
-			assert.Contains(t, string(output), "--- FAIL: TestStoresThatBreakAPromise/"+b.at)
-			assert.Contains(t, string(output), b.promise)
-			assert.NotContains(t, string(output), "panic:")
-			assert.NotContains(t, string(output), "DATA RACE")
+			finds(t, b.name, b.at, b.promise)
 		})
 	}
+}
+
+// An audit that breaks a promise is found in the same way.
+func TestAuditsThatBreakAPromise(t *testing.T) {
+	t.Parallel()
+	if name := os.Getenv(brokenStore); name != "" {
+		at := slices.IndexFunc(brokenAudits, func(b brokenAudit) bool { return b.name == name })
+		require.GreaterOrEqual(t, at, 0)
+		storetest.Audit(t, handles(brokenAudits[at].handles))
+		return
+	}
+	names := map[string]bool{}
+	for _, b := range brokenAudits {
+		require.False(t, names[b.name], "two audits are called %q", b.name)
+		names[b.name] = true
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			finds(t, b.name, b.at, b.promise)
+		})
+	}
+}
+
+// finds runs a case of this test on a broken store, in a second process: it has
+// to fail, and to say why.
+func finds(t *testing.T, name, at, promise string) {
+	t.Helper()
+	test, _, _ := strings.Cut(t.Name(), "/")
+	command := exec.CommandContext(t.Context(), os.Args[0], "-test.timeout=1m", "-test.run=^"+test+"$/^"+at+"$")
+	command.Env = append(os.Environ(), brokenStore+"="+name)
+	output, err := command.CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, "the store passed: %s", output)
+	assert.Equal(t, 1, exit.ExitCode())
+	assert.Contains(t, string(output), "--- FAIL: "+test+"/"+at)
+	assert.Contains(t, string(output), promise)
+	assert.NotContains(t, string(output), "panic:")
+	assert.NotContains(t, string(output), "DATA RACE")
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/bypasscode/audit"
 )
 
 var (
@@ -30,6 +31,10 @@ var (
 	// ErrMoved means that a record does not fit what is sealed in it: its device,
 	// digest or hash are another's.
 	ErrMoved = errors.New("escrow: the code was sealed for another record or device")
+	// ErrRefused means that Config.Allow refused to reveal a code.
+	ErrRefused = errors.New("escrow: refused")
+	// ErrNoAudit means that there is no audit log, without which no code leaves.
+	ErrNoAudit = errors.New("escrow: there is no audit log")
 	// ErrLockMayBeOn means that nobody knows that the lock is off, so that
 	// destroying the code may make a brick.
 	ErrLockMayBeOn = errors.New("escrow: not purged, since the lock may be on")
@@ -67,6 +72,13 @@ type Config struct {
 	// its recovery copy, without this library and without the Sealer's keys. None
 	// means no new copies; those that are there stay.
 	Recovery []*x509.Certificate
+	// Audit is told of each code before it leaves, and of other acts of people.
+	// Without one nothing can be revealed, exported, imported, purged or rotated.
+	Audit *audit.Log
+	// Allow decides whether somebody may have a code; its error is the reason why
+	// not, and goes to whoever asked. Default [Allow].
+	Allow func(context.Context, Reveal, Record) error
+	Clock func() time.Time // of the audit; default time.Now
 }
 
 // Escrow applies the rules of the package to a store. It is safe for many
@@ -75,6 +87,9 @@ type Escrow struct {
 	store    Store
 	sealer   Sealer
 	recovery []*x509.Certificate
+	audit    *audit.Log
+	allow    func(context.Context, Reveal, Record) error
+	clock    func() time.Time
 }
 
 // New returns an escrow. It checks its configuration, the certificates with a
@@ -86,7 +101,13 @@ func New(c Config) (*Escrow, error) {
 	if c.Sealer == nil {
 		return nil, errors.New("escrow: Config.Sealer is required")
 	}
-	e := &Escrow{c.Store, c.Sealer, slices.Clone(c.Recovery)}
+	if c.Allow == nil {
+		c.Allow = Allow
+	}
+	if c.Clock == nil {
+		c.Clock = time.Now
+	}
+	e := &Escrow{c.Store, c.Sealer, slices.Clone(c.Recovery), c.Audit, c.Allow, c.Clock}
 	if _, err := e.copyFor(largest()); err != nil {
 		return nil, err
 	}
@@ -133,7 +154,7 @@ func (e *Escrow) Capture(ctx context.Context, c Capture) (Record, error) {
 	fresh, err := e.entry(ctx, Record{
 		ID: newID(), Subject: c.Subject, Kind: c.Kind, State: Current, Cause: c.Cause,
 		EnrollmentID: c.EnrollmentID, CommandUUID: c.CommandUUID, AskedAt: c.AskedAt, ReceivedAt: c.ReceivedAt,
-		FirstSeen: c.FirstSeen, LastSeen: c.ReceivedAt, Device: c.Device,
+		FirstSeen: c.FirstSeen, LastSeen: c.seen(), Device: c.Device,
 	}, c.Text)
 	if err != nil {
 		return Record{}, fmt.Errorf("escrow: capture: %w", err)
@@ -240,12 +261,16 @@ func (e *Escrow) Join(ctx context.Context, enrollmentID, serialNumber string) er
 // update runs a change on the store and names what failed.
 func (e *Escrow) update(ctx context.Context, what string, subject Subject, change func([]Entry) ([]Entry, error)) error {
 	if !subject.valid() {
-		return fmt.Errorf("escrow: %s: a serial number or an enrollment ID is required", what)
+		return errSubject(what)
 	}
 	if err := e.store.Update(ctx, subject, change); err != nil {
 		return fmt.Errorf("escrow: %s: %w", what, err)
 	}
 	return nil
+}
+
+func errSubject(what string) error {
+	return fmt.Errorf("escrow: %s: a serial number or an enrollment ID is required", what)
 }
 
 // Records returns what is known of a subject's codes, in the order of their
@@ -304,24 +329,6 @@ func (e *Escrow) entries(ctx context.Context, after string) iter.Seq2[Entry, err
 			}
 		}
 	}
-}
-
-// Reveal returns the code of one record of a subject. Who may see it is for the
-// caller to decide.
-//
-// The errors are [ErrNotFound], [ErrPurged], [ErrNoOpener], [ErrMoved], or those
-// of the Sealer (seal.ErrNoKey, seal.ErrDamaged, seal.ErrVersion). They concern this record only:
-// other codes still come.
-func (e *Escrow) Reveal(ctx context.Context, subject Subject, recordID string) (bypasscode.Text, error) {
-	entry, err := e.find(ctx, subject, recordID)
-	if err != nil {
-		return bypasscode.Text{}, fmt.Errorf("escrow: reveal: %w", err)
-	}
-	text, err := e.open(ctx, subject, entry)
-	if err != nil {
-		return bypasscode.Text{}, fmt.Errorf("escrow: reveal: %w", err)
-	}
-	return text, nil
 }
 
 // find returns one entry of a subject.

@@ -24,6 +24,7 @@ import (
 
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
 )
@@ -61,6 +62,21 @@ var keys = sync.OnceValue(func() *seal.Keyring {
 	return ring
 })
 
+var act = escrow.Act{Actor: "tester", Reason: "test"}
+
+// wish is for a code that no person is to see.
+func wish(subject escrow.Subject, recordID string) escrow.Reveal {
+	return escrow.Reveal{Subject: subject, RecordID: recordID, Act: act, Purpose: escrow.ToUnlock}
+}
+
+func newAudit() *audit.Log {
+	log, err := audit.New(audit.Config{Store: memstore.New().Audit()})
+	if err != nil {
+		panic(err)
+	}
+	return log
+}
+
 // clear is a sealer that hides nothing, for tests of rules.
 type clear struct{}
 
@@ -77,12 +93,12 @@ func (clear) Open(_ context.Context, sealed, associated []byte) ([]byte, error) 
 }
 
 func config(store escrow.Store) escrow.Config {
-	return escrow.Config{Store: store, Sealer: clear{}}
+	return escrow.Config{Audit: newAudit(), Store: store, Sealer: clear{}}
 }
 
 // sealing is an escrow that really seals.
 func sealing(store escrow.Store) escrow.Config {
-	return escrow.Config{Store: store, Sealer: keys()}
+	return escrow.Config{Audit: newAudit(), Store: store, Sealer: keys()}
 }
 
 // numbered returns the nth of many codes.
@@ -140,7 +156,7 @@ func records(t *testing.T, e *escrow.Escrow, subject escrow.Subject) []escrow.Re
 
 func reveal(t *testing.T, e *escrow.Escrow, subject escrow.Subject, id string) string {
 	t.Helper()
-	text, err := e.Reveal(t.Context(), subject, id)
+	text, err := e.Reveal(t.Context(), wish(subject, id))
 	require.NoError(t, err)
 	return text.Reveal()
 }
@@ -158,7 +174,7 @@ func TestNew(t *testing.T) {
 	t.Parallel()
 	_, err := escrow.New(escrow.Config{Sealer: keys()})
 	require.EqualError(t, err, "escrow: Config.Store is required")
-	_, err = escrow.New(escrow.Config{Store: memstore.New().Escrow()})
+	_, err = escrow.New(escrow.Config{Audit: newAudit(), Store: memstore.New().Escrow()})
 	require.EqualError(t, err, "escrow: Config.Sealer is required")
 }
 
@@ -373,7 +389,7 @@ func TestReveal(t *testing.T) {
 		{bySerial, ""}, {bySerial, "x"}, {bySerial, strings.ToLower(r.ID)}, {bySerial, elsewhere.ID},
 		{byEnrollment, r.ID}, {escrow.Subject{}, r.ID}, {escrow.Subject{EnrollmentID: serial}, r.ID},
 	} {
-		text, err := e.Reveal(t.Context(), test.subject, test.id)
+		text, err := e.Reveal(t.Context(), wish(test.subject, test.id))
 		require.ErrorIs(t, err, escrow.ErrNotFound, "%+v", test)
 		require.True(t, text.IsZero())
 	}
@@ -744,7 +760,7 @@ func TestStoreErrors(t *testing.T) {
 			return err
 		}, "escrow: records: the store is down"},
 		{"reveal", faulty{fails: "entries"}, func(ctx context.Context, e *escrow.Escrow) error {
-			text, err := e.Reveal(ctx, bySerial, "x")
+			text, err := e.Reveal(ctx, wish(bySerial, "x"))
 			require.True(t, text.IsZero())
 			require.NotErrorIs(t, err, escrow.ErrNotFound)
 			return err

@@ -2,13 +2,13 @@ package escrow_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
 	"time"
 
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
 )
@@ -36,7 +36,16 @@ func newKeyring() (*seal.Keyring, seal.PrivateKey) {
 // exampleEscrow is an escrow in memory.
 func exampleEscrow() *escrow.Escrow {
 	keys, _ := newKeyring()
-	codes, err := escrow.New(escrow.Config{Store: memstore.New().Escrow(), Sealer: keys})
+	return open(memstore.New(), keys)
+}
+
+// open opens the escrow of a store.
+func open(store *memstore.Store, keys *seal.Keyring) *escrow.Escrow {
+	acts, err := audit.New(audit.Config{Store: store.Audit()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	codes, err := escrow.New(escrow.Config{Store: store.Escrow(), Sealer: keys, Audit: acts})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -69,9 +78,8 @@ func ExampleNew() {
 		fmt.Println(err)
 		return
 	}
-	_, err = codes.Reveal(ctx, device, record.ID)
-	fmt.Println(errors.Is(err, seal.ErrNoKey))
-	// Output: true
+	fmt.Println(record.State)
+	// Output: current
 }
 
 // A device gave a code, and after it was erased another.
@@ -127,8 +135,12 @@ func ExampleEscrow_Records() {
 	// 14:00:00 disputed because of: unasked
 }
 
+// A code is shown to a person if the device is the company's and locked, unless
+// Config.Allow is another rule. Whatever happens is in the audit before.
 func ExampleEscrow_Reveal() {
-	codes := exampleEscrow()
+	store := memstore.New()
+	keys, _ := newKeyring()
+	codes := open(store, keys)
 	record, err := codes.Capture(ctx, escrow.Capture{
 		Subject: device, Kind: bypasscode.Device, Text: bypasscode.NewText("3UM43-PUYVY-QYD1-UVCC-HEHJ-FKA4"),
 		Cause: escrow.CauseEnrollment, ReceivedAt: noon,
@@ -137,16 +149,37 @@ func ExampleEscrow_Reveal() {
 		fmt.Println(err)
 		return
 	}
-	text, err := codes.Reveal(ctx, device, record.ID)
+	wish := escrow.Reveal{
+		Subject: device, RecordID: record.ID,
+		Act:          escrow.Act{Actor: "ada@example.com", Reason: "left the company, ticket 4711"},
+		CompanyOwned: new(true),
+	}
+	_, err = codes.Reveal(ctx, wish)
+	fmt.Println(err)
+
+	wish.LockOn = new(true)
+	text, err := codes.Reveal(ctx, wish)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	fmt.Println(text)
 	fmt.Println(text.Reveal())
+
+	entries, err := store.Audit().Scan(ctx, 0, 10)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, e := range entries {
+		fmt.Println(e.Number, e.Act, "by", e.Actor, "for:", e.Reason)
+	}
 	// Output:
+	// escrow: reveal: escrow: refused: the device's lock is not known to be on
 	// [redacted]
 	// 3UM43-PUYVY-QYD1-UVCC-HEHJ-FKA4
+	// 1 refused by ada@example.com for: left the company, ticket 4711
+	// 2 revealed by ada@example.com for: left the company, ticket 4711
 }
 
 // The organization locks a device. Apple's answer got lost, so the call is made
@@ -159,11 +192,11 @@ func ExampleEscrow_LockCode() {
 		fmt.Println(err) // there is no code in escrow: lock nothing
 		return
 	}
-	// ... the lock call with first.Hash, and no answer
-	if _, err := codes.Mark(ctx, device, first.ID, escrow.Verdict{State: escrow.MaybeActive, Reason: "no answer", At: noon}); err != nil {
+	if _, err := codes.Mark(ctx, device, first.ID, escrow.Verdict{State: escrow.MaybeActive, Reason: "about to lock", At: noon}); err != nil {
 		fmt.Println(err)
 		return
 	}
+	// ... the lock call with first.Hash, and no answer
 	again, err := codes.LockCode(ctx, lock)
 	if err != nil {
 		fmt.Println(err)
@@ -190,11 +223,15 @@ func ExampleEscrow_Purge() {
 		fmt.Println(err)
 		return
 	}
-	_, err = codes.Reveal(ctx, device, record.ID)
+	wish := escrow.Reveal{
+		Subject: device, RecordID: record.ID, Purpose: escrow.ToUnlock,
+		Act: escrow.Act{Actor: "ada@example.com", Reason: "sold"},
+	}
+	_, err = codes.Reveal(ctx, wish)
 	fmt.Println("after Delete:", err)
-	fmt.Println(codes.Purge(ctx, device, escrow.Purge{Reason: "sold", At: noon}))
-	fmt.Println(codes.Purge(ctx, device, escrow.Purge{Reason: "sold, unlocked at the counter", At: noon, LockOff: true}))
-	_, err = codes.Reveal(ctx, device, record.ID)
+	fmt.Println(codes.Purge(ctx, device, escrow.Purge{Act: wish.Act, At: noon}))
+	fmt.Println(codes.Purge(ctx, device, escrow.Purge{Act: wish.Act, At: noon, LockOff: true}))
+	_, err = codes.Reveal(ctx, wish)
 	fmt.Println("after Purge:", err)
 	// Output:
 	// after Delete: <nil>
@@ -205,14 +242,9 @@ func ExampleEscrow_Purge() {
 
 // A key is exchanged: from then on only the new one opens codes.
 func ExampleEscrow_Rotate() {
-	store := memstore.New().Escrow()
+	store := memstore.New()
 	oldKeys, oldKey := newKeyring()
-	codes, err := escrow.New(escrow.Config{Store: store, Sealer: oldKeys})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	record, err := codes.LockCode(ctx, escrow.Lock{SerialNumber: "XXFAKE0SER1", At: noon})
+	record, err := open(store, oldKeys).LockCode(ctx, escrow.Lock{SerialNumber: "XXFAKE0SER1", At: noon})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -224,22 +256,57 @@ func ExampleEscrow_Rotate() {
 		fmt.Println(err)
 		return
 	}
-	codes, err = escrow.New(escrow.Config{Store: store, Sealer: both})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	done, err := codes.Rotate(ctx, "", nil)
+	act := escrow.Act{Actor: "ada@example.com", Reason: "new key for the new year"}
+	done, err := open(store, both).Rotate(ctx, act, "", nil)
 	fmt.Println(done.Rewrapped, "of", done.Seen, "failed:", done.Failed, err)
 
-	codes, err = escrow.New(escrow.Config{Store: store, Sealer: oldKeys})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	_, err = codes.Reveal(ctx, device, record.ID)
+	_, err = open(store, oldKeys).Reveal(ctx, escrow.Reveal{Subject: device, RecordID: record.ID, Purpose: escrow.ToUnlock, Act: act})
 	fmt.Println("the old key alone:", err)
 	// Output:
 	// 1 of 1 failed: 0 <nil>
 	// the old key alone: escrow: reveal: seal: not sealed to any private key at hand
+}
+
+// A code came before the server knew whose it was.
+func ExampleEscrow_Join() {
+	codes := exampleEscrow()
+	enrollment := escrow.Subject{EnrollmentID: "00008120-0011223344556677"}
+	if _, err := codes.Capture(ctx, escrow.Capture{
+		Subject: enrollment, Kind: bypasscode.Device, Text: bypasscode.NewText("3UM43-PUYVY-QYD1-UVCC-HEHJ-FKA4"),
+		Cause: escrow.CauseEnrollment, ReceivedAt: noon,
+	}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := codes.Join(ctx, enrollment.EnrollmentID, device.SerialNumber); err != nil {
+		fmt.Println(err)
+		return
+	}
+	found, err := codes.Records(ctx, device)
+	fmt.Println(len(found), err)
+	// Output: 1 <nil>
+}
+
+// A device was erased: it may have made another code, or may get its own backup
+// back, and the code with it.
+func ExampleEscrow_MarkStale() {
+	codes := exampleEscrow()
+	if _, err := codes.Capture(ctx, escrow.Capture{
+		Subject: device, Kind: bypasscode.Device, Text: bypasscode.NewText("3UM43-PUYVY-QYD1-UVCC-HEHJ-FKA4"),
+		Cause: escrow.CauseEnrollment, ReceivedAt: noon,
+	}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := codes.MarkStale(ctx, device, "the device enrolled again", noon.Add(time.Hour)); err != nil {
+		fmt.Println(err)
+		return
+	}
+	found, err := codes.Records(ctx, device)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(found[0].State, "but perhaps stale:", found[0].StaleReason)
+	// Output: current but perhaps stale: the device enrolled again
 }

@@ -74,7 +74,7 @@ func addVector(t *testing.T, path string, fill func(*testing.T, *escrow.Escrow) 
 	require.NoError(t, err)
 	h := newHolder()
 	store := memstore.New().Escrow()
-	e, err := escrow.New(escrow.Config{Store: store, Sealer: ring, Recovery: []*x509.Certificate{h.certificate}})
+	e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store, Sealer: ring, Recovery: []*x509.Certificate{h.certificate}})
 	require.NoError(t, err)
 	r := fill(t, e)
 	entry := scan(t, store)[0]
@@ -113,7 +113,7 @@ func TestGolden(t *testing.T) {
 			write(t, store, entry)
 			e := onDesk(t, store, private)
 			require.Equal(t, text, reveal(t, e, entry.Subject, entry.ID))
-			_, err = onDesk(t, store, newKey(t)).Reveal(t.Context(), entry.Subject, entry.ID)
+			_, err = onDesk(t, store, newKey(t)).Reveal(t.Context(), wish(entry.Subject, entry.ID))
 			require.ErrorIs(t, err, seal.ErrNoKey)
 
 			// The same code is still the same record.

@@ -23,9 +23,14 @@ type Lock struct {
 // not safe.
 //
 // Until one is void, worked or superseded, a retry gets the same code: the
-// first call may have succeeded although its answer was lost. After the call,
-// [Escrow.Mark] the record: [Current] if Apple confirmed the lock, [MaybeActive]
-// if no clear answer came, [Void] if it was refused.
+// first call may have succeeded although its answer was lost.
+//
+// [Escrow.Mark] the record [MaybeActive] before the call goes out: the server may
+// end before the answer comes. Then mark it [Current] if Apple confirmed the lock.
+// Mark it [Void] only if Apple refused, and this was the first call with it (it
+// was not MaybeActive when LockCode returned it). A refusal of a later call says
+// nothing of an earlier one: DEVICE_ALREADY_LOCKED may be your own lock, so leave
+// it MaybeActive.
 func (e *Escrow) LockCode(ctx context.Context, l Lock) (Record, error) {
 	kept, err := e.lockCode(ctx, l)
 	if err != nil {

@@ -70,7 +70,7 @@ func onServer(t *testing.T, store escrow.Store, key seal.PrivateKey) *escrow.Esc
 	t.Helper()
 	ring, err := seal.NewKeyring([]seal.PublicKey{key.Public()})
 	require.NoError(t, err)
-	e, err := escrow.New(escrow.Config{Store: store, Sealer: ring})
+	e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store, Sealer: ring})
 	require.NoError(t, err)
 	return e
 }
@@ -80,7 +80,7 @@ func onDesk(t *testing.T, store escrow.Store, private ...seal.PrivateKey) *escro
 	t.Helper()
 	ring, err := seal.NewKeyring([]seal.PublicKey{private[0].Public()}, private...)
 	require.NoError(t, err)
-	e, err := escrow.New(escrow.Config{Store: store, Sealer: ring})
+	e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store, Sealer: ring})
 	require.NoError(t, err)
 	return e
 }
@@ -160,7 +160,7 @@ func TestLockCode(t *testing.T) {
 	require.Equal(t, r, find(t, e, bySerial, r.ID), "it is in the store")
 	require.Equal(t, deviceCode, find(t, e, bySerial, deviceCode.ID), "device codes are not touched")
 
-	text, err := onDesk(t, store, key).Reveal(t.Context(), bySerial, r.ID)
+	text, err := onDesk(t, store, key).Reveal(t.Context(), wish(bySerial, r.ID))
 	require.NoError(t, err)
 	revealed, err := text.Code()
 	require.NoError(t, err)
@@ -225,7 +225,7 @@ func TestLockCodeIsCommittedFirst(t *testing.T) {
 
 	// A Sealer that fails leaves nothing, and gives nothing.
 	fresh := memstore.New().Escrow()
-	e, err := escrow.New(escrow.Config{Store: fresh, Sealer: broken{}})
+	e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: fresh, Sealer: broken{}})
 	require.NoError(t, err)
 	r, err = e.LockCode(t.Context(), l)
 	require.EqualError(t, err, "escrow: lock code: the store is down")
@@ -410,7 +410,7 @@ func TestLockCodeQuota(t *testing.T) {
 	require.ErrorIs(t, err, escrow.ErrQuota)
 	require.Zero(t, r)
 	require.NoError(t, e.Delete(t.Context(), bySerial, at(1)))
-	require.NoError(t, e.Purge(t.Context(), bySerial, escrow.Purge{Reason: "sold", At: at(1), LockOff: true}))
+	require.NoError(t, e.Purge(t.Context(), bySerial, escrow.Purge{Act: escrow.Act{Actor: "tester", Reason: "sold"}, At: at(1), LockOff: true}))
 	lock(t, e, 2) // what was purged does not count
 }
 
@@ -493,7 +493,7 @@ func TestMarkIsRefused(t *testing.T) {
 	require.Contains(t, records(t, e, bySerial), s)
 
 	require.NoError(t, e.Delete(t.Context(), bySerial, at(2)))
-	require.NoError(t, e.Purge(t.Context(), bySerial, escrow.Purge{Reason: "sold", At: at(2), LockOff: true}))
+	require.NoError(t, e.Purge(t.Context(), bySerial, escrow.Purge{Act: escrow.Act{Actor: "tester", Reason: "sold"}, At: at(2), LockOff: true}))
 	before := records(t, e, bySerial)
 	for _, id := range []string{r.ID, s.ID} {
 		_, err = e.Mark(t.Context(), bySerial, id, escrow.Verdict{State: escrow.Void, Reason: "r", At: at(3)})

@@ -3,10 +3,12 @@ package escrow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/bypasscode/audit"
 )
 
 // Delete notes that a device was deleted. It takes nothing away: its codes stay
@@ -30,8 +32,8 @@ func (e *Escrow) Delete(ctx context.Context, subject Subject, at time.Time) erro
 
 // Purge destroys the codes of a device that was deleted before, for good.
 type Purge struct {
-	Reason string    // required; kept with the record
-	At     time.Time // required
+	Act           // required; the reason is kept with the record
+	At  time.Time // required
 	// LockOff says that somebody knows that the lock is off. False is refused
 	// with [ErrLockMayBeOn], unless Force is set.
 	LockOff bool
@@ -41,17 +43,46 @@ type Purge struct {
 // Purge destroys the codes of a subject, those of joined enrollments too: what
 // was sealed, its digest, its hash, its recovery copy, the device's identity and
 // who gave it. The records stay under their Subject, without all this, and say
-// when and why. A device that was not deleted gives [ErrNotDeleted]; a
-// subject without codes is none to purge and gives no error.
+// when and why; so does the audit, before anything is destroyed. A device that was
+// not deleted gives [ErrNotDeleted]; a subject without codes is none to purge and
+// gives no error.
 //
-// Copies of the database still have the codes, and its files may until they are
-// vacuumed; all of them sealed.
+// Copies of the database still have the codes, and so do recovery copies that were
+// taken out; the database's own files may, until they are vacuumed. All of them
+// are sealed or encrypted.
 func (e *Escrow) Purge(ctx context.Context, subject Subject, p Purge) error {
-	if !ValidIdentifier(p.Reason) || p.At.IsZero() {
-		return errors.New("escrow: purge: reason and time are required")
+	if p.check() != nil || p.At.IsZero() {
+		return errors.New("escrow: purge: actor, reason and time are required")
 	}
 	if !p.LockOff && !p.Force {
 		return ErrLockMayBeOn
+	}
+	if !subject.valid() {
+		return errSubject("purge")
+	}
+	entries, err := e.store.Entries(ctx, subject)
+	if err != nil {
+		return fmt.Errorf("escrow: purge: %w", err)
+	}
+	codes := 0
+	for _, entry := range entries {
+		if entry.State == Purged {
+			continue
+		}
+		if entry.DeletedAt.IsZero() {
+			return fmt.Errorf("escrow: purge: %w", ErrNotDeleted)
+		}
+		codes++
+	}
+	if codes == 0 {
+		return nil
+	}
+	detail := fmt.Sprintf("%d codes", codes)
+	if !p.LockOff {
+		detail += ", forced: the lock may be on"
+	}
+	if err := e.note(ctx, audit.Purged, p.Act, subject, "", detail); err != nil {
+		return fmt.Errorf("escrow: purge: %w", err)
 	}
 	return e.update(ctx, "purge", subject, func(entries []Entry) ([]Entry, error) {
 		after := slices.Clone(entries)

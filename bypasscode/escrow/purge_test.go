@@ -17,7 +17,7 @@ import (
 	"github.com/activationlock/sdk/bypasscode/escrow"
 )
 
-var sold = escrow.Purge{Reason: "sold", At: at(9), LockOff: true}
+var sold = escrow.Purge{Act: escrow.Act{Actor: "tester", Reason: "sold"}, At: at(9), LockOff: true}
 
 func remove(t *testing.T, e *escrow.Escrow, subject escrow.Subject, hour int) {
 	t.Helper()
@@ -79,20 +79,22 @@ func TestPurgeIsRefused(t *testing.T) {
 		require.ErrorIs(t, e.Purge(t.Context(), bySerial, p), want)
 		require.Equal(t, before, scan(t, store))
 	}
-	forced := escrow.Purge{Reason: "court order", At: at(9), Force: true}
+	forced := escrow.Purge{Act: escrow.Act{Actor: "tester", Reason: "court order"}, At: at(9), Force: true}
 	refused(escrow.ErrNotDeleted, sold)
 	refused(escrow.ErrNotDeleted, forced)
 	remove(t, e, bySerial, 3)
-	refused(escrow.ErrLockMayBeOn, escrow.Purge{Reason: "sold", At: at(9)})
+	refused(escrow.ErrLockMayBeOn, escrow.Purge{Act: escrow.Act{Actor: "tester", Reason: "sold"}, At: at(9)})
 	for _, p := range []escrow.Purge{
 		{At: at(9), LockOff: true},
 		{At: at(9), Force: true},
-		{Reason: "sold", LockOff: true},
-		{Reason: strings.Repeat("x", 256), At: at(9), LockOff: true},
-		{Reason: "\xff", At: at(9), Force: true},
+		{Act: act, LockOff: true},
+		{Act: escrow.Act{Reason: "sold"}, At: at(9), LockOff: true},
+		{Act: escrow.Act{Actor: "tester"}, At: at(9), LockOff: true},
+		{Act: escrow.Act{Actor: "tester", Reason: strings.Repeat("x", 256)}, At: at(9), LockOff: true},
+		{Act: escrow.Act{Actor: "\xff", Reason: "sold"}, At: at(9), Force: true},
 	} {
 		before := scan(t, store)
-		require.EqualError(t, e.Purge(t.Context(), bySerial, p), "escrow: purge: reason and time are required")
+		require.EqualError(t, e.Purge(t.Context(), bySerial, p), "escrow: purge: actor, reason and time are required")
 		require.Equal(t, before, scan(t, store))
 	}
 	// One code that came after the deletion keeps all.
@@ -111,7 +113,7 @@ func TestPurgeIsRefused(t *testing.T) {
 func TestPurge(t *testing.T) {
 	t.Parallel()
 	store := memstore.New().Escrow()
-	e, err := escrow.New(escrow.Config{Store: store, Sealer: clear{}, Recovery: certificates("a")})
+	e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store, Sealer: clear{}, Recovery: certificates("a")})
 	require.NoError(t, err)
 	c := asked(code, "1", 1)
 	c.Device = escrow.Device{SerialNumber: serial, UDID: "the-udid", ProductType: "iPhone17,3", IMEI: "350000000000019", IMEI2: "350000000000027", MEID: "A0000000000001"}
@@ -148,7 +150,7 @@ func TestPurge(t *testing.T) {
 		want.Device, want.EnrollmentID, want.Hash = escrow.Device{}, "", bypasscode.Hash{}
 		require.Equal(t, escrow.Entry{Record: want}, entry)
 		for _, subject := range []escrow.Subject{bySerial, entry.Subject} {
-			text, err := e.Reveal(t.Context(), subject, entry.ID)
+			text, err := e.Reveal(t.Context(), wish(subject, entry.ID))
 			require.ErrorIs(t, err, escrow.ErrPurged)
 			require.True(t, text.IsZero())
 			_, err = e.RecoveryCopy(t.Context(), subject, entry.ID)
@@ -157,7 +159,7 @@ func TestPurge(t *testing.T) {
 	}
 	// Once more changes nothing, and no note is made on what is gone.
 	remove(t, e, bySerial, 10)
-	require.NoError(t, e.Purge(t.Context(), bySerial, escrow.Purge{Reason: "again", At: at(11), Force: true}))
+	require.NoError(t, e.Purge(t.Context(), bySerial, escrow.Purge{Act: escrow.Act{Actor: "tester", Reason: "again"}, At: at(11), Force: true}))
 	require.Equal(t, after, scan(t, store))
 
 	// The device is back: its code is a new record.
@@ -253,15 +255,15 @@ func TestToldCodes(t *testing.T) {
 		require.Equal(t, at(1), alone.FirstSeen)
 
 		capture(t, e, told(code2, 2))
-		require.Equal(t, []string{"device " + code + " current", "device " + code2 + " superseded"}, summary(t, e, bySerial), "the first one stays")
+		require.Equal(t, []string{"device " + code2 + " current", "device " + code + " superseded"}, summary(t, e, bySerial), "of those that were told the one seen last")
 		require.Equal(t, escrow.Current, capture(t, e, server(told(code2, 2))).State, "kinds do not touch")
 
 		// What the device gives counts for more, whatever comes after it.
 		given := capture(t, e, asked(code3, "1", 3))
 		capture(t, e, told("J4DNT-6VT2Y-3LD8-1VV7-AT3U-LW17", 4), told(code, 5))
 		require.Equal(t, []string{
-			"device " + code3 + " current", "server " + code2 + " current", "device " + code + " superseded",
-			"device J4DNT-6VT2Y-3LD8-1VV7-AT3U-LW17 superseded", "device " + code2 + " superseded",
+			"device " + code3 + " current", "server " + code2 + " current",
+			"device " + code + " superseded", "device J4DNT-6VT2Y-3LD8-1VV7-AT3U-LW17 superseded", "device " + code2 + " superseded",
 		}, summary(t, e, bySerial))
 
 		// The same again was seen again, and replaces nothing of what the device
@@ -269,7 +271,7 @@ func TestToldCodes(t *testing.T) {
 		c := told(code3, 6)
 		c.FirstSeen = at(0)
 		c.Device = escrow.Device{UDID: "other", ProductType: "other", IMEI: "1", IMEI2: "2", MEID: "3"}
-		given.LastSeen, given.Device.IMEI2, given.Device.MEID = at(6), "2", "3"
+		given.Device.IMEI2, given.Device.MEID = "2", "3" // it was seen before
 		require.Equal(t, given, capture(t, e, c))
 
 		// Void stays void.
@@ -309,7 +311,11 @@ func TestTimes(t *testing.T) {
 		c.Cause, c.FirstSeen, c.ReceivedAt, c.AskedAt = test.cause, test.first, odd(5), odd(4)
 		r := capture(t, e, c)
 		require.Equal(t, test.want, r.FirstSeen)
-		require.Equal(t, even(5), r.LastSeen)
+		last := even(5)
+		if test.cause == escrow.CauseImport || test.cause == escrow.CauseManual {
+			last = test.want // old codes do not become the newest by being imported
+		}
+		require.Equal(t, last, r.LastSeen)
 		require.Equal(t, even(5), r.ReceivedAt)
 		require.Equal(t, even(4), r.AskedAt)
 		require.Equal(t, []escrow.Record{r}, records(t, e, bySerial))
@@ -582,6 +588,9 @@ func TestStoreFailsInEachMethod(t *testing.T) {
 		}
 		before := scan(t, store)
 		down := func(method string) error {
+			if method == "entries" { // of a purge, which looks first
+				return nil
+			}
 			require.Equal(t, "update", method)
 			return errDown
 		}
@@ -604,7 +613,7 @@ func TestStoreFailsInEachMethod(t *testing.T) {
 	e := newEscrow(t)
 	_, err := e.RecoveryCopy(ctx, bySerial, "x")
 	require.ErrorIs(t, err, context.Canceled)
-	_, err = e.Reveal(ctx, bySerial, "x")
+	_, err = e.Reveal(ctx, wish(bySerial, "x"))
 	require.ErrorIs(t, err, context.Canceled)
 }
 
@@ -638,7 +647,7 @@ func TestChangesOnlyLook(t *testing.T) {
 	other := records(t, e, bySerial)[len(records(t, e, bySerial))-1]
 	mark(t, e, other.ID, escrow.Void, 7)
 	mark(t, e, r.ID, escrow.Current, 8)
-	done, err := withKey(t, store, key, "b").Rotate(t.Context(), "", nil)
+	done, err := withKey(t, store, key, "b").Rotate(t.Context(), act, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, 5, done.Copied)
 	remove(t, e, bySerial, 9)
@@ -647,5 +656,25 @@ func TestChangesOnlyLook(t *testing.T) {
 	require.NoError(t, e.Purge(t.Context(), bySerial, sold))
 	for _, r := range records(t, e, bySerial) {
 		require.Equal(t, escrow.Purged, r.State)
+	}
+}
+
+// A history that is imported in any order is tried from the newest on.
+func TestImportedHistories(t *testing.T) {
+	t.Parallel()
+	for _, order := range [][]int{{5, 4, 3, 2, 1, 0}, {0, 1, 2, 3, 4, 5}, {3, 0, 5, 1, 4, 2}} {
+		e := newEscrow(t)
+		for _, year := range order {
+			c := imported(asked(numbered(year), "", 100))
+			c.FirstSeen = at(year)
+			capture(t, e, c)
+		}
+		var got, want []string
+		for i, r := range records(t, e, bySerial) {
+			got = append(got, reveal(t, e, bySerial, r.ID))
+			want = append(want, numbered(5-i))
+			require.Equal(t, i == 0, r.State == escrow.Current)
+		}
+		require.Equal(t, want, got)
 	}
 }

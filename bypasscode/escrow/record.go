@@ -52,7 +52,8 @@ type State string
 const (
 	// Current is the code that the device gave last, or the one of the
 	// organization's lock. A device code can be perhaps stale on top of it; see
-	// Record.StaleSince.
+	// Record.StaleSince. After [Escrow.Import] there can be several: those of
+	// different escrows.
 	Current State = "current"
 	// MaybeActive is a server code whose hash went out in a lock call without a
 	// clear answer: it may be the one that opens the lock.

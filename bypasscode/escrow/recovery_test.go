@@ -77,7 +77,7 @@ func certificates(names ...string) (found []*x509.Certificate) {
 
 func withCopies(t *testing.T, store escrow.Store, names ...string) *escrow.Escrow {
 	t.Helper()
-	e, err := escrow.New(escrow.Config{Store: store, Sealer: keys(), Recovery: certificates(names...)})
+	e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store, Sealer: keys(), Recovery: certificates(names...)})
 	require.NoError(t, err)
 	return e
 }
@@ -117,7 +117,7 @@ func TestNewChecksCertificates(t *testing.T) {
 		"EC": {certify(ec.Public(), ec)}, "EC after RSA": {a, certify(ec.Public(), ec)}, "nil": {nil}, "twice": {a, a},
 		"empty": {{}},
 	} {
-		e, err := escrow.New(escrow.Config{Store: memstore.New().Escrow(), Sealer: keys(), Recovery: list})
+		e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: memstore.New().Escrow(), Sealer: keys(), Recovery: list})
 		require.ErrorContains(t, err, "escrow: recovery copy: cms: ", name)
 		require.Nil(t, e)
 	}
@@ -131,13 +131,13 @@ func TestNewChecksCertificates(t *testing.T) {
 	small, err := cms.Encrypt([]byte(code), []*x509.Certificate{large})
 	require.NoError(t, err)
 	require.NotEmpty(t, small)
-	_, err = escrow.New(escrow.Config{Store: memstore.New().Escrow(), Sealer: keys(), Recovery: []*x509.Certificate{large}})
+	_, err = escrow.New(escrow.Config{Audit: newAudit(), Store: memstore.New().Escrow(), Sealer: keys(), Recovery: []*x509.Certificate{large}})
 	require.ErrorIs(t, err, cms.ErrTooLarge)
 
 	// The caller's list is the caller's.
 	list := certificates("a")
 	store := memstore.New().Escrow()
-	e, err := escrow.New(escrow.Config{Store: store, Sealer: keys(), Recovery: list})
+	e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store, Sealer: keys(), Recovery: list})
 	require.NoError(t, err)
 	list[0] = certify(ec.Public(), ec)
 	requireCopy(t, e, capture(t, e, asked(code, "1", 1)), code, "a")
@@ -377,12 +377,12 @@ func TestNothingShowsARecoveredCode(t *testing.T) {
 	require.NoError(t, err)
 	_, err = ring.Open(t.Context(), scan(t, store)[0].Sealed, nil)
 	require.ErrorIs(t, err, seal.ErrNoKey)
-	other, err := escrow.New(escrow.Config{Store: store, Sealer: ring})
+	other, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store, Sealer: ring})
 	require.NoError(t, err)
-	failed, err := other.Rotate(t.Context(), "", nil)
+	failed, err := other.Rotate(t.Context(), act, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, 2, failed.Failed)
-	done, err := e.Rotate(t.Context(), "", nil)
+	done, err := e.Rotate(t.Context(), act, "", nil)
 	require.NoError(t, err)
 	secrets := []string{code, reveal(t, e, bySerial, made.ID)}
 	for name, v := range map[string]any{
@@ -410,7 +410,7 @@ func TestRecoveryCopyFails(t *testing.T) {
 	require.NoError(t, err)
 	capture(t, none, c)
 	before := scan(t, store)
-	done, err := e.Rotate(t.Context(), "", nil)
+	done, err := e.Rotate(t.Context(), act, "", nil)
 	require.NoError(t, err)
 	require.EqualError(t, done.Err, "escrow: recovery copy: the record cannot be written as JSON")
 	require.Equal(t, 1, done.Failed)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/internal/cms"
 )
 
@@ -33,10 +34,15 @@ type Rotation struct {
 //
 // Rotation keeps the data keys. It does not help against somebody who has an old
 // copy of the store and an old private key.
-func (e *Escrow) Rotate(ctx context.Context, after string, progress func(Rotation)) (Rotation, error) {
+//
+// The audit is told once, before the first record.
+func (e *Escrow) Rotate(ctx context.Context, by Act, after string, progress func(Rotation)) (Rotation, error) {
 	rewrapper, ok := e.sealer.(Rewrapper)
 	if !ok {
 		return Rotation{}, errors.New("escrow: rotate: the Sealer cannot exchange keys")
+	}
+	if err := e.note(ctx, audit.Rotated, by, Subject{}, "", ""); err != nil {
+		return Rotation{}, fmt.Errorf("escrow: rotate: %w", err)
 	}
 	var r Rotation
 	for entry, err := range e.entries(ctx, after) {

@@ -52,7 +52,7 @@ func (x exchange) requireDone(t *testing.T) {
 	require.Len(t, found, len(x.texts))
 	for _, r := range found {
 		require.Equal(t, x.texts[r.ID], reveal(t, now, bySerial, r.ID))
-		_, err := before.Reveal(t.Context(), bySerial, r.ID)
+		_, err := before.Reveal(t.Context(), wish(bySerial, r.ID))
 		require.ErrorIs(t, err, seal.ErrNoKey)
 	}
 }
@@ -69,7 +69,7 @@ func (x exchange) requireNothingLost(t *testing.T) {
 
 func (x exchange) rotate(t *testing.T) escrow.Rotation {
 	t.Helper()
-	done, err := x.rotator(t, x.store).Rotate(t.Context(), "", nil)
+	done, err := x.rotator(t, x.store).Rotate(t.Context(), act, "", nil)
 	require.NoError(t, err)
 	return done
 }
@@ -80,7 +80,7 @@ func TestRotate(t *testing.T) {
 	x := newExchange(t, n)
 	before := scan(t, x.store)
 	var steps []escrow.Rotation
-	done, err := x.rotator(t, x.store).Rotate(t.Context(), "", func(r escrow.Rotation) { steps = append(steps, r) })
+	done, err := x.rotator(t, x.store).Rotate(t.Context(), act, "", func(r escrow.Rotation) { steps = append(steps, r) })
 	require.NoError(t, err)
 	require.Len(t, steps, n)
 	for i, step := range steps {
@@ -102,14 +102,14 @@ func TestRotate(t *testing.T) {
 			writes++
 		}
 		return nil
-	}}).Rotate(t.Context(), "", nil)
+	}}).Rotate(t.Context(), act, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, escrow.Rotation{Record: after[n-1].Record, Seen: n}, again)
 	require.Zero(t, writes)
 	require.Equal(t, after, scan(t, x.store))
 
 	// Of nothing.
-	done, err = x.rotator(t, memstore.New().Escrow()).Rotate(t.Context(), "", nil)
+	done, err = x.rotator(t, memstore.New().Escrow()).Rotate(t.Context(), act, "", nil)
 	require.NoError(t, err)
 	require.Zero(t, done)
 }
@@ -125,13 +125,13 @@ func TestRotateAcrossPages(t *testing.T) {
 	t.Parallel()
 	const n = 300
 	store := memstore.New().Escrow()
-	e, err := escrow.New(escrow.Config{Store: store, Sealer: eager{}})
+	e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store, Sealer: eager{}})
 	require.NoError(t, err)
 	for i := range n {
 		capture(t, e, of(escrow.Subject{SerialNumber: fmt.Sprint("serial ", i)}, asked(code, "1", 1)))
 	}
 	var seen []string
-	done, err := e.Rotate(t.Context(), "", func(r escrow.Rotation) { seen = append(seen, r.Record.ID) })
+	done, err := e.Rotate(t.Context(), act, "", func(r escrow.Rotation) { seen = append(seen, r.Record.ID) })
 	require.NoError(t, err)
 	require.Equal(t, []int{n, n}, []int{done.Seen, done.Rewrapped})
 	for i, entry := range scan(t, store) {
@@ -143,7 +143,7 @@ func TestRotateFromTheMiddle(t *testing.T) {
 	t.Parallel()
 	x := newExchange(t, 7)
 	all := scan(t, x.store)
-	done, err := x.rotator(t, x.store).Rotate(t.Context(), all[3].ID, nil)
+	done, err := x.rotator(t, x.store).Rotate(t.Context(), act, all[3].ID, nil)
 	require.NoError(t, err)
 	require.Equal(t, escrow.Rotation{Record: all[6].Record, Seen: 3, Rewrapped: 3}, done)
 	require.Equal(t, all[:4], scan(t, x.store)[:4])
@@ -159,7 +159,7 @@ func TestRotateStopped(t *testing.T) {
 	for stop := range n {
 		x := newExchange(t, n)
 		ctx, cancel := context.WithCancel(t.Context())
-		done, err := x.rotator(t, x.store).Rotate(ctx, "", func(r escrow.Rotation) {
+		done, err := x.rotator(t, x.store).Rotate(ctx, act, "", func(r escrow.Rotation) {
 			if r.Seen == stop+1 {
 				cancel()
 			}
@@ -175,7 +175,7 @@ func TestRotateStopped(t *testing.T) {
 			require.NoError(t, err)
 		}
 		x.requireNothingLost(t)
-		rest, err := x.rotator(t, x.store).Rotate(t.Context(), done.Record.ID, nil)
+		rest, err := x.rotator(t, x.store).Rotate(t.Context(), act, done.Record.ID, nil)
 		require.NoError(t, err)
 		require.Equal(t, n-stop-1, rest.Rewrapped)
 		x.requireDone(t)
@@ -190,7 +190,7 @@ func TestRotateStopped(t *testing.T) {
 			}
 			return nil
 		}
-		done, err := x.rotator(t, hooked{Store: x.store, before: stop}).Rotate(ctx, "", nil)
+		done, err := x.rotator(t, hooked{Store: x.store, before: stop}).Rotate(ctx, act, "", nil)
 		cancel()
 		if calls < step {
 			require.NoError(t, err)
@@ -224,7 +224,7 @@ func TestRotateWithAStoreThatFails(t *testing.T) {
 				store = hooked{Store: x.store, after: fail}
 			}
 			var failed []error
-			done, err := x.rotator(t, store).Rotate(t.Context(), "", func(r escrow.Rotation) {
+			done, err := x.rotator(t, store).Rotate(t.Context(), act, "", func(r escrow.Rotation) {
 				if r.Err != nil {
 					failed = append(failed, r.Err)
 				}
@@ -266,7 +266,7 @@ func TestRotateAndOthers(t *testing.T) {
 			}
 			return nil
 		}}
-		_, err := x.rotator(t, store).Rotate(t.Context(), "", nil)
+		_, err := x.rotator(t, store).Rotate(t.Context(), act, "", nil)
 		require.NoError(t, err)
 		r := records(t, others, bySerial)[0]
 		require.Equal(t, at(hours), r.LastSeen)
@@ -284,7 +284,7 @@ func TestRotateAndOthers(t *testing.T) {
 			}
 			return nil
 		}}
-		_, err := x.rotator(t, store).Rotate(t.Context(), "", nil)
+		_, err := x.rotator(t, store).Rotate(t.Context(), act, "", nil)
 		require.NoError(t, err)
 		require.Equal(t, others[0], scan(t, x.store)[0], "who was faster wins")
 		x.requireDone(t)
@@ -300,7 +300,7 @@ func TestRotateAndOthers(t *testing.T) {
 			}
 			return nil
 		}}
-		_, err := x.rotator(t, store).Rotate(t.Context(), "", nil)
+		_, err := x.rotator(t, store).Rotate(t.Context(), act, "", nil)
 		require.NoError(t, err)
 		require.Equal(t, "new", string(scan(t, x.store)[0].RecoveryCopy))
 		x.requireDone(t)
@@ -316,7 +316,7 @@ func TestRotateAndOthers(t *testing.T) {
 			}
 			return nil
 		}}
-		_, err := x.rotator(t, store).Rotate(t.Context(), "", nil)
+		_, err := x.rotator(t, store).Rotate(t.Context(), act, "", nil)
 		require.NoError(t, err)
 		for _, entry := range scan(t, x.store) {
 			require.Equal(t, escrow.Purged, entry.State)
@@ -338,7 +338,7 @@ func TestRotateLeavesWhatFails(t *testing.T) {
 	bad := map[string]error{all[1].ID: seal.ErrDamaged, all[3].ID: seal.ErrDamaged, lost.ID: seal.ErrNoKey}
 	before := scan(t, x.store)
 	seen := 0
-	done, err := x.rotator(t, x.store).Rotate(t.Context(), "", func(r escrow.Rotation) {
+	done, err := x.rotator(t, x.store).Rotate(t.Context(), act, "", func(r escrow.Rotation) {
 		require.Equal(t, bad[r.Record.ID], r.Err)
 		seen++
 	})
@@ -364,7 +364,7 @@ func TestRotateRecoveryCopies(t *testing.T) {
 	second := capture(t, withKey(t, store, key, "b"), asked("no code", "2", 2))
 	rotate := func(e *escrow.Escrow, want escrow.Rotation) {
 		t.Helper()
-		done, err := e.Rotate(t.Context(), "", nil)
+		done, err := e.Rotate(t.Context(), act, "", nil)
 		require.NoError(t, err)
 		done.Record = escrow.Record{}
 		require.Equal(t, want, done)
@@ -374,7 +374,7 @@ func TestRotateRecoveryCopies(t *testing.T) {
 			return errDown
 		}
 		return nil
-	}}, key, "a", "b").Rotate(t.Context(), "", nil)
+	}}, key, "a", "b").Rotate(t.Context(), act, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, []int{2, 2, 0}, []int{failed.Seen, failed.Failed, failed.Copied}, "nobody knows that they were")
 	rotate(withKey(t, store, key, "a"), escrow.Rotation{Seen: 2, Copied: 2}) // added and replaced
@@ -403,7 +403,7 @@ func TestRotateRecoveryCopies(t *testing.T) {
 	moved := scan(t, store)[0]
 	moved.Device.UDID, moved.RecoveryCopy = "other", nil
 	write(t, store, moved)
-	done, err := e.Rotate(t.Context(), "", func(r escrow.Rotation) {
+	done, err := e.Rotate(t.Context(), act, "", func(r escrow.Rotation) {
 		if r.Record.ID == moved.ID {
 			require.Equal(t, escrow.ErrMoved, r.Err)
 		}
@@ -417,7 +417,7 @@ func withKey(t *testing.T, store escrow.Store, key seal.PrivateKey, names ...str
 	t.Helper()
 	ring, err := seal.NewKeyring([]seal.PublicKey{key.Public()}, key)
 	require.NoError(t, err)
-	e, err := escrow.New(escrow.Config{Store: store, Sealer: ring, Recovery: certificates(names...)})
+	e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store, Sealer: ring, Recovery: certificates(names...)})
 	require.NoError(t, err)
 	return e
 }
@@ -429,9 +429,9 @@ func TestRotateWithTheOldKeyOnly(t *testing.T) {
 	x := newExchange(t, 3)
 	ring, err := seal.NewKeyring([]seal.PublicKey{x.next.Public()}, x.before)
 	require.NoError(t, err)
-	e, err := escrow.New(escrow.Config{Store: x.store, Sealer: ring, Recovery: certificates("a")})
+	e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: x.store, Sealer: ring, Recovery: certificates("a")})
 	require.NoError(t, err)
-	done, err := e.Rotate(t.Context(), "", nil)
+	done, err := e.Rotate(t.Context(), act, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, []int{3, 3, 3, 0}, []int{done.Seen, done.Rewrapped, done.Copied, done.Failed})
 	x.requireDone(t)
@@ -452,15 +452,15 @@ func (locked) Open() {} // hides that of clear
 
 func TestRotateNeeds(t *testing.T) {
 	t.Parallel()
-	done, err := newEscrow(t).Rotate(t.Context(), "", func(escrow.Rotation) { t.Error("nothing to see") })
+	done, err := newEscrow(t).Rotate(t.Context(), act, "", func(escrow.Rotation) { t.Error("nothing to see") })
 	require.EqualError(t, err, "escrow: rotate: the Sealer cannot exchange keys")
 	require.Zero(t, done)
 
 	store := memstore.New().Escrow()
 	capture(t, with(t, store), asked(code, "1", 1))
-	e, err := escrow.New(escrow.Config{Store: store, Sealer: locked{}, Recovery: certificates("a")})
+	e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store, Sealer: locked{}, Recovery: certificates("a")})
 	require.NoError(t, err)
-	done, err = e.Rotate(t.Context(), "", nil)
+	done, err = e.Rotate(t.Context(), act, "", nil)
 	require.NoError(t, err)
 	require.Equal(t, 1, done.Failed)
 	require.True(t, errors.Is(done.Err, escrow.ErrNoOpener))
@@ -483,7 +483,7 @@ func TestEverythingAtOnce(t *testing.T) {
 				r, err := e.Capture(t.Context(), asked(text, fmt.Sprint("uuid ", i, n), i+n+1))
 				assert.NoError(t, err)
 				given[i][r.ID] = text
-				_, err = e.Rotate(t.Context(), "", nil)
+				_, err = e.Rotate(t.Context(), act, "", nil)
 				assert.NoError(t, err)
 				assert.NoError(t, e.MarkStale(t.Context(), bySerial, "erased", at(i+n)))
 				assert.NoError(t, e.Delete(t.Context(), bySerial, at(i+n)))

@@ -26,13 +26,24 @@ func (c Capture) given() bool { return !c.Disputed && !c.Cause.told() && c.Cause
 // doubtful reports whether the code may be another device's.
 func (c Capture) doubtful() bool { return c.Disputed || c.Cause == CauseUnasked }
 
+// states are all of this version, in the order of their worth.
+var states = [...]State{Current, MaybeActive, Worked, Superseded, Disputed, Void, Purged}
+
+// seen returns when the code was seen with its device, as far as is known: an
+// import of old codes must not make them the newest ones.
+func (c Capture) seen() time.Time {
+	if c.Cause.told() {
+		return c.FirstSeen
+	}
+	return c.ReceivedAt
+}
+
 // rank orders codes by their worth; a state of a later version comes last.
 func (s State) rank() int {
-	order := []State{Current, MaybeActive, Worked, Superseded, Disputed, Void, Purged}
-	if at := slices.Index(order, s); at >= 0 {
+	if at := slices.Index(states[:], s); at >= 0 {
 		return at
 	}
-	return len(order)
+	return len(states)
 }
 
 // same reports whether two entries are known to hold the same code.
@@ -66,15 +77,17 @@ func capture(entries []Entry, c Capture, fresh Entry) (after []Entry, kept Recor
 		switch {
 		case c.doubtful():
 			fresh.State = Disputed
-		case c.Cause.told() && has(after, c.Kind, Current), fresh.Digest == "" && sentAgain(after, c):
+		case c.Cause.told() && outranked(after, fresh), fresh.Digest == "" && sentAgain(after, c):
 			fresh.State = Superseded // what the device gave, or gave last, counts for more
 		}
 		at, after = len(after), append(after, fresh)
 	} else {
 		after[at].again(c)
 	}
-	if c.given() && after[at].State == Current {
+	if after[at].State == Current && (c.given() || after[at].ID == fresh.ID) {
 		supersede(after, c.Kind, after[at].ID)
+	}
+	if c.given() && after[at].State == Current {
 		for i := range after { // the device lives
 			after[i].DeletedAt = time.Time{}
 		}
@@ -91,10 +104,18 @@ func sentAgain(entries []Entry, c Capture) bool {
 	})
 }
 
+// outranked reports whether a told code stands behind a current one: of the
+// device, or told and seen later.
+func outranked(entries []Entry, told Entry) bool {
+	return slices.ContainsFunc(entries, func(e Entry) bool {
+		return e.Kind == told.Kind && e.State == Current && (!e.Cause.told() || !told.LastSeen.After(e.LastSeen))
+	})
+}
+
 // again notes that a code came again.
 func (r *Record) again(c Capture) {
-	if r.LastSeen.Before(c.ReceivedAt) {
-		r.LastSeen = c.ReceivedAt
+	if r.LastSeen.Before(c.seen()) {
+		r.LastSeen = c.seen()
 	}
 	if c.doubtful() {
 		return
@@ -143,11 +164,6 @@ func filled(entries []Entry, c Capture) (n int) {
 		}
 	}
 	return n
-}
-
-// has reports whether there is a code of that kind in that state.
-func has(entries []Entry, kind bypasscode.Kind, state State) bool {
-	return slices.ContainsFunc(entries, func(e Entry) bool { return e.Kind == kind && e.State == state })
 }
 
 // supersede makes the current code of a kind, except one, a superseded one.

@@ -69,7 +69,7 @@ func (f fleet) requireRefused(t *testing.T, name string, e func(escrow.Store) *e
 	}
 	write(t, store, entry)
 	reader := e(store)
-	text, err := reader.Reveal(t.Context(), entry.Subject, entry.ID)
+	text, err := reader.Reveal(t.Context(), wish(entry.Subject, entry.ID))
 	require.ErrorIs(t, err, want, name)
 	require.EqualError(t, err, "escrow: reveal: "+want.Error(), name) // so nothing of the input is in it
 	require.True(t, text.IsZero(), name)
@@ -137,14 +137,14 @@ func TestTamperedRows(t *testing.T) {
 		{func(store escrow.Store) *escrow.Escrow { return onDesk(t, store, newKey(t)) }, seal.ErrNoKey},
 		{func(store escrow.Store) *escrow.Escrow { return onServer(t, store, key) }, seal.ErrNoKey},
 		{func(store escrow.Store) *escrow.Escrow {
-			e, err := escrow.New(escrow.Config{Store: store, Sealer: broken{}})
+			e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store, Sealer: broken{}})
 			require.NoError(t, err)
 			return e
 		}, escrow.ErrNoOpener},
 	} {
 		store := memstore.New().Escrow()
 		write(t, store, f.now)
-		text, err := test.e(store).Reveal(t.Context(), bySerial, f.now.ID)
+		text, err := test.e(store).Reveal(t.Context(), wish(bySerial, f.now.ID))
 		require.EqualError(t, err, "escrow: reveal: "+test.want.Error())
 		require.ErrorIs(t, err, test.want)
 		require.True(t, text.IsZero())
@@ -159,7 +159,7 @@ func TestRowsOfSeveralKeys(t *testing.T) {
 	gone := capture(t, onServer(t, store, lost), asked(code, "1", 1))
 	there := capture(t, onServer(t, store, key), asked(code2, "2", 2))
 	e := onDesk(t, store, key)
-	_, err := e.Reveal(t.Context(), bySerial, gone.ID)
+	_, err := e.Reveal(t.Context(), wish(bySerial, gone.ID))
 	require.ErrorIs(t, err, seal.ErrNoKey)
 	require.Equal(t, code2, reveal(t, e, bySerial, there.ID))
 	require.Equal(t, code, reveal(t, onDesk(t, store, lost, key), bySerial, gone.ID))
@@ -181,7 +181,7 @@ func TestPlantedJoin(t *testing.T) {
 	require.NoError(t, store.Join(t.Context(), enrollment, serial))
 	other := escrow.Subject{SerialNumber: otherSerial}
 	require.Len(t, records(t, e, other), 2)
-	_, err = e.Reveal(t.Context(), other, r.ID)
+	_, err = e.Reveal(t.Context(), wish(other, r.ID))
 	require.EqualError(t, err, "escrow: reveal: "+escrow.ErrMoved.Error())
 	require.ErrorIs(t, err, escrow.ErrMoved)
 	require.Equal(t, code2, reveal(t, e, other, u.ID), "whose it is was never known")
@@ -205,7 +205,7 @@ func TestFlippedBits(t *testing.T) {
 		damaged.Sealed = bytes.Clone(damaged.Sealed)
 		damaged.Sealed[bit/8] ^= 1 << (bit % 8)
 		write(t, store, damaged)
-		text, err := e.Reveal(t.Context(), bySerial, damaged.ID)
+		text, err := e.Reveal(t.Context(), wish(bySerial, damaged.ID))
 		require.Error(t, err, "bit %d", bit)
 		require.True(t, text.IsZero())
 		require.Contains(t, []string{
@@ -249,7 +249,7 @@ func TestRandomTampering(t *testing.T) {
 		}
 		store := memstore.New().Escrow()
 		write(t, store, e)
-		text, err := onDesk(t, store, key).Reveal(t.Context(), e.Subject, e.ID)
+		text, err := onDesk(t, store, key).Reveal(t.Context(), wish(e.Subject, e.ID))
 		if err != nil {
 			require.True(t, text.IsZero())
 			continue
@@ -278,15 +278,15 @@ func TestMalformedContent(t *testing.T) {
 	} {
 		content, err := hex.DecodeString(hexadecimal)
 		require.NoError(t, err)
-		e, err := escrow.New(escrow.Config{Store: store, Sealer: forged{content: content}})
+		e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store, Sealer: forged{content: content}})
 		require.NoError(t, err)
-		text, err := e.Reveal(t.Context(), byAnother, r.ID)
+		text, err := e.Reveal(t.Context(), wish(byAnother, r.ID))
 		require.ErrorIs(t, err, escrow.ErrMoved, name)
 		require.True(t, text.IsZero())
 	}
 	content, err := hex.DecodeString("010001780000" + "0000")
 	require.NoError(t, err)
-	e, err := escrow.New(escrow.Config{Store: store, Sealer: forged{content: content}})
+	e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store, Sealer: forged{content: content}})
 	require.NoError(t, err)
 	require.Equal(t, "x", reveal(t, e, byAnother, r.ID))
 }

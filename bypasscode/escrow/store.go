@@ -62,10 +62,14 @@ type Store interface {
 	// enrollment can be joined to several serial numbers.
 	Join(ctx context.Context, enrollmentID, serialNumber string) error
 
+	// Joined returns the serial numbers that an enrollment is joined to, in byte
+	// order. None is not an error.
+	Joined(ctx context.Context, enrollmentID string) ([]string, error)
+
 	// Scan returns up to limit entries of all subjects in the byte order of
 	// their IDs, those whose ID is greater than after; fewer than limit only if
-	// there are no more. An entry that is there all the time is seen by a walk
-	// from "" to the end.
+	// there are no more, and none for a limit below 1. An entry that is there all
+	// the time is seen by a walk from "" to the end.
 	Scan(ctx context.Context, after string, limit int) ([]Entry, error)
 }
 

@@ -209,7 +209,9 @@ func TestEveryTruncation(t *testing.T) {
 			requireRefused(t, seal.ErrDamaged, k, s[:n], associated)
 		}
 		requireRefused(t, seal.ErrDamaged, k, append(bytes.Clone(s), 0), associated)
-		requireRefused(t, seal.ErrDamaged, k, append([]byte{1}, s...), associated)
+		// Whatever is taken for the length of a key may fit, of a key that nobody has.
+		_, err := k.Open(t.Context(), append([]byte{1}, s...), associated)
+		require.Contains(t, []error{seal.ErrDamaged, seal.ErrNoKey}, err)
 		requireRefused(t, seal.ErrDamaged, k, slices.Concat(s, s), associated)
 	}
 }

@@ -2,12 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/schollz/progressbar/v3"
 
 	"github.com/activationlock/sdk/mdmcmd"
 )
@@ -23,8 +28,11 @@ type console struct {
 	in      io.Reader
 	inRead  bool
 	out     bytes.Buffer
-	// warnings go to standard error in any case.
-	warnings bytes.Buffer
+	// stdout and stderr are for what is printed while a program runs: what there
+	// is too much of to hold back, and warnings (see warn).
+	stdout, stderr io.Writer
+	ctx            context.Context // what a program runs under; see interruptible
+	bar            *progressbar.ProgressBar
 }
 
 // read returns the content of a file; "-" is standard input.
@@ -80,4 +88,32 @@ func (c *console) printJSON(v any) error {
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)
+}
+
+// line prints a line to standard error at once.
+func (c *console) line(format string, args ...any) {
+	if c.bar != nil {
+		c.bar.Clear()
+	}
+	fmt.Fprintf(c.stderr, format+"\n", args...)
+}
+
+// warn prints what does not stop the program.
+func (c *console) warn(what string, err error) { c.line("alctl: %s: %v", what, err) }
+
+// interruptible returns a context that ends when the program is interrupted. It
+// is for programs that then say how far they came; a second interrupt ends them
+// as it ends any other.
+func (c *console) interruptible() (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(c.ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// explained returns the error of a program that ran under a context.
+func explained(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	return err
 }

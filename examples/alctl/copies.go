@@ -38,7 +38,7 @@ that holds another copy than the store is reported, and the exit code is 1.`, "-
 	} else if !info.IsDir() {
 		return errors.New("open -out: it is no folder")
 	}
-	ctx := context.Background()
+	ctx := c.ctx
 	codes, db, err := openEscrow(ctx, store, noSealer{})
 	if err != nil {
 		return err

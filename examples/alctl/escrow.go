@@ -13,14 +13,22 @@ import (
 
 	_ "modernc.org/sqlite"
 
+	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/activationlock/sqlstore"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
 )
 
 var escrowPrograms = []program{
 	{"keygen", "make a key pair: servers seal codes to its public key", runEscrowKeygen},
-	{"recover", "read the codes of a store, or of recovery copies, with a private key", runEscrowRecover},
+	{"list", "list the codes of a store, without the codes themselves", runEscrowList},
+	{"reveal", "show the codes of a device", runEscrowReveal},
+	{"export", "write all codes into a sealed bundle, or into a CSV file", runEscrowExport},
+	{"import", "take in the codes of a bundle, or of a CSV file", runEscrowImport},
+	{"rotate", "seal all codes to other keys", runEscrowRotate},
+	{"verify-audit", "verify and list the audit: who did what with codes", runEscrowVerifyAudit},
+	{"recover", "read codes when there is no server any more", runEscrowRecover},
 	{"copies", "write the recovery copies of a store into files", runEscrowCopies},
 }
 
@@ -28,7 +36,15 @@ func runEscrow(c *console, args []string) error {
 	return c.dispatch("alctl escrow", args, escrowPrograms, func(w io.Writer) {
 		fmt.Fprint(w, "Usage: alctl escrow COMMAND [flags]\n\nCommands:\n")
 		listPrograms(w, escrowPrograms)
-		fmt.Fprint(w, "\nExample:\n  alctl escrow keygen -out escrow.key\n")
+		fmt.Fprint(w, `
+A store is a SQLite file (-store) or a database that several servers share, whose
+address is in a file (-dsn-file) or in the environment variable ALCTL_DSN:
+  postgres://user:password@host/database
+  mysql://user:password@tcp(host)/database
+
+Example:
+  alctl escrow keygen -out escrow.key
+`)
 	})
 }
 
@@ -84,8 +100,7 @@ func openEscrow(ctx context.Context, path string, sealer escrow.Sealer) (*escrow
 
 func escrowOf(ctx context.Context, db *sql.DB, sealer escrow.Sealer) (*escrow.Escrow, error) {
 	var tables int
-	const query = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'activationlock_codes'"
-	if err := db.QueryRowContext(ctx, query).Scan(&tables); err != nil {
+	if err := db.QueryRowContext(ctx, tablesOfCodes[sqlstore.SQLite]).Scan(&tables); err != nil {
 		return nil, fmt.Errorf("read -store: %w", err)
 	}
 	if tables == 0 {
@@ -95,7 +110,14 @@ func escrowOf(ctx context.Context, db *sql.DB, sealer escrow.Sealer) (*escrow.Es
 	if err != nil {
 		return nil, err
 	}
-	return escrow.New(escrow.Config{Store: store.Escrow(), Sealer: sealer})
+	log, err := audit.New(audit.Config{Store: memstore.New().Audit()}) // nothing is written into this store
+	if err != nil {
+		return nil, err
+	}
+	return escrow.New(escrow.Config{
+		Store: store.Escrow(), Sealer: sealer, Audit: log,
+		Allow: func(context.Context, escrow.Reveal, escrow.Record) error { return nil },
+	})
 }
 
 // readOnly returns the URI with which SQLite reads a file.
@@ -139,9 +161,4 @@ func nameOf(r escrow.Record) string {
 		device = "enrollment " + r.Subject.EnrollmentID
 	}
 	return printable(device + ", record " + r.ID)
-}
-
-// warn prints what does not stop the program.
-func (c *console) warn(what string, err error) {
-	fmt.Fprintf(&c.warnings, "alctl: %s: %v\n", what, err)
 }

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 )
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // program is what a name on the command line runs.
@@ -27,15 +28,15 @@ var programs = []program{
 	{"code", "make and show bypass codes", runCode},
 	{"command", "write an MDM command", runCommand},
 	{"decode", "show a device message or a command as JSON, without its secrets", runDecode},
-	{"escrow", "make keys, and read codes of a store when there is no server", runEscrow},
+	{"escrow", "look after the codes of a store: show, move and recover them; keys and audit", runEscrow},
 	{"redact", "take the bypass code out of a message", runRedact},
 	{"verify-signature", "verify the header Mdm-Signature of a message", runVerifySignature},
 }
 
 // run runs one command line and returns its exit code: 1 if it failed, 2 if it
 // was wrong.
-func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	c := &console{in: stdin}
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	c := &console{ctx: ctx, in: stdin, stdout: stdout, stderr: stderr}
 	err := c.dispatch("alctl", args, programs, func(w io.Writer) {
 		fmt.Fprint(w, "Alctl makes and reads what Activation Lock needs: bypass codes and their escrow,\n"+
 			"MDM commands, device messages and their signatures.\n\nUsage: alctl COMMAND [arguments]\n\nCommands:\n")
@@ -51,7 +52,6 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			err = nil
 		}
 	}
-	c.warnings.WriteTo(stderr)
 	if err == nil {
 		return 0
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/x509"
@@ -11,7 +12,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,6 +26,7 @@ import (
 	"github.com/activationlock/sdk/bypasscode"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
+	"github.com/activationlock/sdk/examples/internal/database"
 )
 
 var (
@@ -54,21 +58,86 @@ func buildAndRun(m *testing.M) int {
 }
 
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                filepath.Join("testdata", "script"),
+	p := scripts()
+	p.Dir = filepath.Join("testdata", "script")
+	testscript.Run(t, p)
+}
+
+// scripts are the parameters of all scripts, with the environment variables that
+// they get, as names and values in turn.
+func scripts(env ...string) testscript.Params {
+	return testscript.Params{
 		UpdateScripts:      *update,
 		RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", built+string(os.PathListSeparator)+e.Getenv("PATH"))
+			for pair := range slices.Chunk(env, 2) {
+				e.Setenv(pair[0], pair[1])
+			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"collect": collect,
-			"fails":   fails,
-			"fill":    fill,
-			"sql":     execSQL,
+			"collect":   collect,
+			"fails":     fails,
+			"fill":      fill,
+			"interrupt": interrupt,
+			"sql":       execSQL,
 		},
-	})
+	}
+}
+
+// The same script on each database that servers share.
+func TestServers(t *testing.T) {
+	for dialect, scheme := range map[sqlstore.Dialect]string{sqlstore.PostgreSQL: "", sqlstore.MySQL: "mysql://"} {
+		t.Run(string(dialect), func(t *testing.T) {
+			source := scheme + database.New(t, dialect).Source
+			nowhere := regexp.MustCompile(`/[a-z_0-9]+($|\?)`).ReplaceAllString(source, "/hush_hush$1")
+			p := scripts("ALCTL_DSN", source, "NOWHERE", nowhere)
+			p.Files = []string{filepath.Join("testdata", "server.txtar")}
+			testscript.Run(t, p)
+		})
+	}
+}
+
+// interrupt file lines command... gives a command a file as the beginning of its
+// standard input, which then goes on without end; interrupts it once it has
+// printed that many lines; and leaves what it printed in stdout.txt and
+// stderr.txt. It must fail.
+func interrupt(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: interrupt file lines command...")
+	}
+	lines, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	c := exec.Command(filepath.Join(built, args[2]), args[3:]...)
+	c.Dir = ts.Getenv("WORK")
+	var complaint bytes.Buffer
+	c.Stderr = &complaint
+	in, err := c.StdinPipe()
+	ts.Check(err)
+	out, err := c.StdoutPipe()
+	ts.Check(err)
+	ts.Check(c.Start())
+	_, err = in.Write([]byte(ts.ReadFile(args[0])))
+	ts.Check(err)
+	var printed bytes.Buffer
+	r := bufio.NewReader(out)
+	for range lines {
+		line, err := r.ReadString('\n')
+		printed.WriteString(line)
+		if err != nil {
+			break // what it says shows what is missing
+		}
+	}
+	ts.Check(c.Process.Signal(os.Interrupt))
+	_, err = printed.ReadFrom(r)
+	ts.Check(err)
+	exit, ok := errors.AsType[*exec.ExitError](c.Wait())
+	ts.Check(os.WriteFile(ts.MkAbs("stdout.txt"), printed.Bytes(), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs("stderr.txt"), complaint.Bytes(), 0o600))
+	if !ok || exit.ExitCode() != 1 {
+		ts.Fatalf("want exit code 1, got %v: %s", exit, &complaint)
+	}
 }
 
 // fails 1|2 command... runs a command that must end with that exit code, print

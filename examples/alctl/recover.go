@@ -6,7 +6,6 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode/utf8"
 
@@ -32,7 +30,10 @@ recovery copies hold, with a recovery certificate and its key (-certificate and
 
 The store is not changed. If there is a file beside it with the same name and
 -wal at its end, take that along: the newest codes may be in it. Each code that
-cannot be read is reported, the others still come, and the exit code is 1.`, "-store codes.db -key escrow.key")
+cannot be read is reported, the others still come, and the exit code is 1.
+
+This is not in the store's audit: whoever has a copy of the store and the key
+needs nobody's leave. On a store in use, "alctl escrow reveal" is the way.`, "-store codes.db -key escrow.key")
 	var store, certificate, certificateKey, serial string
 	var keys []string
 	f.text(&store, "store", "SQLite `FILE` with the codes")
@@ -181,7 +182,7 @@ func copied(found escrow.Recovered) recoveredCode {
 
 // store reads the codes of a store.
 func (r *recovery) store(path string, sealer escrow.Sealer) error {
-	ctx := context.Background()
+	ctx := r.ctx
 	codes, db, err := openEscrow(ctx, path, sealer)
 	if err != nil {
 		return err
@@ -228,7 +229,9 @@ func (r *recovery) store(path string, sealer escrow.Sealer) error {
 // open opens one code, by its recovery copy if there is a key for that.
 func (r *recovery) open(ctx context.Context, codes *escrow.Escrow, subject escrow.Subject, record escrow.Record) (recoveredCode, error) {
 	if r.certificate == nil {
-		text, err := codes.Reveal(ctx, subject, record.ID)
+		text, err := codes.Reveal(ctx, escrow.Reveal{
+			Subject: subject, RecordID: record.ID, Act: escrow.Act{Actor: "alctl", Reason: "recover"},
+		})
 		if err != nil {
 			return recoveredCode{}, err
 		}
@@ -263,24 +266,13 @@ func (r *recovery) finish(asJSON bool) error {
 		return cmp.Or(
 			cmp.Compare(a.device(), b.device()), cmp.Compare(worth(a.State), worth(b.State)), b.seen().Compare(a.seen()), cmp.Compare(a.RecordID, b.RecordID))
 	})
-	print := r.printTable
-	if asJSON {
-		print = r.printLines
-	}
-	if err := print(); err != nil {
+	if err := r.printCodes(r.codes, asJSON); err != nil {
 		return err
 	}
-	switch {
-	case r.broken:
+	if r.broken {
 		return partialError("there may be more codes than could be read")
-	case r.failed > 0:
-		return partialError(fmt.Sprintf("%d of %d codes could not be read", r.failed, r.failed+len(r.codes)))
-	case len(r.codes) == 0 && r.purged > 0:
-		return fmt.Errorf("no codes: %d were destroyed on purpose (purged)", r.purged)
-	case len(r.codes) == 0:
-		return errors.New("no codes found")
 	}
-	return nil
+	return shortOf(len(r.codes), r.failed, r.purged)
 }
 
 // worth is the place of a state in the order of [escrow.State].
@@ -304,31 +296,23 @@ func (c recoveredCode) seen() time.Time {
 	return c.LastSeen
 }
 
-func (r *recovery) printLines() error {
-	e := json.NewEncoder(&r.out)
-	e.SetEscapeHTML(false)
-	for _, code := range r.codes {
-		if err := e.Encode(code); err != nil {
-			return err
-		}
+// printCodes prints codes in their order.
+func (c *console) printCodes(codes []recoveredCode, asJSON bool) error {
+	if asJSON {
+		return printLines(&c.out, codes)
 	}
-	return nil
-}
-
-func (r *recovery) printTable() error {
-	if len(r.codes) == 0 {
+	if len(codes) == 0 {
 		return nil
 	}
-	w := tabwriter.NewWriter(&r.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "DEVICE\tKIND\tSTATE\tLAST SEEN\tCODE")
-	for _, c := range r.codes {
-		state := cmp.Or(c.State, "-")
-		if !c.StaleSince.IsZero() {
+	t := newTable(&c.out, "DEVICE", "KIND", "STATE", "LAST SEEN", "CODE")
+	for _, code := range codes {
+		state := cmp.Or(code.State, "-")
+		if !code.StaleSince.IsZero() {
 			state += ", perhaps stale"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", printable(c.device()), printable(c.Kind), printable(state), c.seen().Format(time.RFC3339), c.typed())
+		t.add(printable(code.device()), printable(code.Kind), printable(state), code.seen().Format(time.RFC3339), code.typed())
 	}
-	return w.Flush()
+	return t.flush()
 }
 
 // typed is the code as it is typed, in quotes if it is not what codes look like.
@@ -348,9 +332,11 @@ type keyring struct {
 	ids string
 }
 
-// readKeys reads files with private keys.
-func readKeys(files []string) (*keyring, error) {
+// readKeys reads files with private keys. What it returns seals to the given
+// public keys, or, without any, to those of the private keys.
+func readKeys(files []string, to ...seal.PublicKey) (*keyring, error) {
 	var private []seal.PrivateKey
+	var own []seal.PublicKey
 	var ids []string
 	for i, file := range files {
 		key, err := seal.ReadKeyFile(file)
@@ -362,8 +348,14 @@ func readKeys(files []string) (*keyring, error) {
 			return nil, fmt.Errorf("read %s: %w", what, reason(err))
 		}
 		private, ids = append(private, key), append(ids, key.Public().ID().String())
+		if !slices.Contains(own, key.Public()) {
+			own = append(own, key.Public())
+		}
 	}
-	k, err := seal.NewKeyring([]seal.PublicKey{private[0].Public()}, private...)
+	if len(to) == 0 {
+		to = own
+	}
+	k, err := seal.NewKeyring(to, private...)
 	return &keyring{k, strings.Join(ids, ", ")}, err
 }
 
@@ -385,15 +377,12 @@ func (k *keyring) Open(ctx context.Context, sealed, associated []byte) ([]byte, 
 
 // readRecoveryKey reads a recovery certificate and its key.
 func (c *console) readRecoveryKey(certificateFile, keyFile string) (*x509.Certificate, *rsa.PrivateKey, error) {
-	block, err := c.readPEM(certificateFile, "CERTIFICATE")
+	certificate, err := c.readCertificate(certificateFile)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read -certificate: %w", err)
 	}
-	certificate, err := x509.ParseCertificate(block.Bytes)
+	block, err := c.readPEM(keyFile, "PRIVATE KEY")
 	if err != nil {
-		return nil, nil, errors.New("read -certificate: it is damaged")
-	}
-	if block, err = c.readPEM(keyFile, "PRIVATE KEY"); err != nil {
 		return nil, nil, fmt.Errorf("read -certificate-key: %w", err)
 	}
 	if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
@@ -411,6 +400,36 @@ func (c *console) readRecoveryKey(certificateFile, keyFile string) (*x509.Certif
 		return nil, nil, errors.New("read -certificate-key: it is not the key of the certificate")
 	}
 	return certificate, key, nil
+}
+
+// recovery is a flag with recovery certificates.
+func (f *flags) recovery(to *[]string) {
+	f.texts(to, "recovery", "`FILE` with a recovery certificate (PEM): codes that are written get a recovery copy for it; may be given more than once")
+}
+
+// recoveryConfig reads recovery certificates.
+func (c *console) recoveryConfig(files []string) (escrow.Config, error) {
+	var config escrow.Config
+	for _, file := range files {
+		certificate, err := c.readCertificate(file)
+		if err != nil {
+			return escrow.Config{}, fmt.Errorf("read -recovery: %w", err)
+		}
+		config.Recovery = append(config.Recovery, certificate)
+	}
+	return config, nil
+}
+
+func (c *console) readCertificate(path string) (*x509.Certificate, error) {
+	block, err := c.readPEM(path, "CERTIFICATE")
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, errors.New("it is damaged")
+	}
+	return certificate, nil
 }
 
 // readPEM reads the first block of a PEM file whose type ends like this.

@@ -1,12 +1,13 @@
 // Escrow plays the life of bypass codes in a SQLite file: make keys, collect,
-// look up, restart, exchange a key, reveal, and recover with openssl alone. It
-// works in a folder that is gone afterwards.
+// look up, restart, exchange a key, reveal, recover with openssl alone, and
+// answer an auditor. It works in a folder that is gone afterwards.
 //
 //	go run ./examples/escrow
 package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/activationlock/sdk/activationlock/sqlstore"
 	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
 )
@@ -43,7 +45,7 @@ func play(ctx context.Context, out io.Writer) error {
 	defer os.RemoveAll(dir)
 	s := &stage{ctx: ctx, dir: dir}
 	for _, act := range []func() error{
-		s.makeKeys, s.makeCertificate, s.collect, s.lookUp, s.exchangeKey, s.reveal, s.recover,
+		s.makeKeys, s.makeCertificate, s.collect, s.lookUp, s.exchangeKey, s.reveal, s.recover, s.answer,
 	} {
 		if err := act(); err != nil {
 			return err
@@ -80,6 +82,19 @@ type stage struct {
 
 	daily, offline seal.PublicKey      // all that the server knows of the keys
 	recovery       []*x509.Certificate // none without openssl
+
+	acts *audit.Log // of the store that is open
+	head audit.Head // of the audit, kept outside of the database
+	now  time.Time
+}
+
+// clock is a clock that the golden output can have.
+func (s *stage) clock() time.Time {
+	if s.now.IsZero() {
+		s.now = time.Date(2026, time.December, 1, 9, 59, 0, 0, time.UTC)
+	}
+	s.now = s.now.Add(time.Minute)
+	return s.now
 }
 
 func (s *stage) title(text string) { fmt.Fprintf(&s.printed, "\n%s\n\n", text) }
@@ -162,7 +177,11 @@ func (s *stage) open(private ...seal.PrivateKey) (codes *escrow.Escrow, closeSto
 	if err != nil {
 		return nil, nil, err
 	}
-	codes, err = escrow.New(escrow.Config{Store: store.Escrow(), Sealer: keys, Recovery: s.recovery})
+	s.acts, err = audit.New(audit.Config{Store: store.Audit(), OnHead: func(_ context.Context, head audit.Head) { s.head = head }})
+	if err != nil {
+		return nil, nil, err
+	}
+	codes, err = escrow.New(escrow.Config{Store: store.Escrow(), Sealer: keys, Recovery: s.recovery, Audit: s.acts, Clock: s.clock})
 	return codes, db.Close, err
 }
 
@@ -173,17 +192,29 @@ func (s *stage) collect() error {
 		return err
 	}
 	defer closeStore()
+	var last escrow.Record
 	for _, report := range reports {
 		record, err := codes.Capture(s.ctx, report)
 		if err != nil {
 			return err // a real server answers the device with HTTP 500, and it sends again
 		}
 		s.say("%s gave a code, %s: it is on disk, sealed.", record.Subject.SerialNumber, report.Text)
-		if _, err := codes.Reveal(s.ctx, record.Subject, record.ID); !errors.Is(err, seal.ErrNoKey) {
-			return errors.New("the server can read a code")
-		}
+		last = record
+	}
+	// Even to try leaves an entry in the audit.
+	if err := opensNothing(s.ctx, codes, last, escrow.Act{Actor: "server", Reason: "a try"}); err != nil {
+		return err
 	}
 	s.say("The server itself can read none of them.")
+	return nil
+}
+
+// opensNothing checks that nobody here has the key to a code.
+func opensNothing(ctx context.Context, codes *escrow.Escrow, r escrow.Record, act escrow.Act) error {
+	_, err := codes.Reveal(ctx, escrow.Reveal{Subject: r.Subject, RecordID: r.ID, Purpose: escrow.ToUnlock, Act: act})
+	if !errors.Is(err, seal.ErrNoKey) {
+		return errors.New("a code opens that should not")
+	}
 	return nil
 }
 
@@ -223,7 +254,8 @@ func (s *stage) exchangeKey() (err error) {
 		return err
 	}
 	defer closeStore()
-	done, err := codes.Rotate(s.ctx, "", func(r escrow.Rotation) { // stopped half-way, it can be run again
+	act := escrow.Act{Actor: "Anna", Reason: "Carl left, who had the key"}
+	done, err := codes.Rotate(s.ctx, act, "", func(r escrow.Rotation) { // stopped half-way, it can be run again
 		s.say("  %d done, %d failed", r.Seen, r.Failed)
 	})
 	if err != nil {
@@ -232,13 +264,12 @@ func (s *stage) exchangeKey() (err error) {
 	if done.Failed > 0 {
 		return errors.New("keep the old key: codes are still sealed to it")
 	}
-	for record, err := range codes.All(s.ctx) {
-		if err != nil {
-			return err
-		}
-		if _, err := codes.Reveal(s.ctx, record.Subject, record.ID); !errors.Is(err, seal.ErrNoKey) {
-			return errors.New("the old key still opens a code")
-		}
+	records, err := codes.Records(s.ctx, escrow.Subject{SerialNumber: "XXFAKE0SER1"})
+	if err != nil {
+		return err
+	}
+	if err := opensNothing(s.ctx, codes, records[0], escrow.Act{Actor: "Anna", Reason: "does the old key still open one?"}); err != nil {
+		return err
 	}
 	s.say("The old key opens nothing any more. It still opens old backups.")
 	return nil
@@ -259,13 +290,32 @@ func (s *stage) reveal() error {
 	if err != nil {
 		return err
 	}
+	yes := true // of what the inventory knows of the device
 	for _, r := range records {
-		text, err := codes.Reveal(s.ctx, r.Subject, r.ID)
+		wish := escrow.Reveal{
+			Subject: r.Subject, RecordID: r.ID, CompanyOwned: &yes, LockOn: &yes,
+			Act: escrow.Act{Actor: "Anna", Reason: "Dora left, the iPhone is locked"},
+		}
+		text, err := codes.Reveal(s.ctx, wish)
 		if err != nil {
 			return err
 		}
 		s.say("%s  %s", text.Reveal(), r.State)
 	}
+
+	// Another device, of which nobody knows that it is locked.
+	subject := escrow.Subject{SerialNumber: "XXFAKE0SER2"}
+	if records, err = codes.Records(s.ctx, subject); err != nil {
+		return err
+	}
+	_, err = codes.Reveal(s.ctx, escrow.Reveal{
+		Subject: subject, RecordID: records[0].ID, CompanyOwned: &yes,
+		Act: escrow.Act{Actor: "Bert", Reason: "to have it at hand"},
+	})
+	if !errors.Is(err, escrow.ErrRefused) {
+		return errors.New("a code was shown that nobody needs")
+	}
+	s.say("Bert asks for the code of XXFAKE0SER2, which nobody knows to be locked, and gets none.")
 	return nil
 }
 
@@ -306,6 +356,33 @@ func (s *stage) recover() error {
 		return err
 	}
 	s.say("says: %s is the code of %s.", content.Code, content.SerialNumber)
+	return nil
+}
+
+// answer shows who did what, and that nothing was changed since or left out.
+// "alctl escrow verify-audit" does the same.
+func (s *stage) answer() error {
+	s.title("Answer an auditor: who saw what?")
+	_, closeStore, err := s.open()
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	head, err := s.acts.Verify(s.ctx, s.head)
+	if err != nil {
+		return err
+	}
+	for entry, err := range s.acts.Entries(s.ctx) {
+		if err != nil {
+			return err
+		}
+		device := cmp.Or(entry.SerialNumber, "all devices")
+		s.say("%d  %s  %s  %-8s  %-11s  %s", entry.Number, entry.At.Format(time.DateTime), entry.Actor, entry.Act, device, entry.Reason)
+	}
+	s.say("It is whole, and leads through the head that was kept elsewhere: %d entries.", head.Number)
+	if len(s.recovery) > 0 {
+		s.say("What openssl opened is not in it: whoever has that key needs nobody's leave.")
+	}
 	return nil
 }
 

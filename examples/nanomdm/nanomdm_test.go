@@ -28,6 +28,7 @@ import (
 	"github.com/activationlock/sdk/activationlock"
 	"github.com/activationlock/sdk/activationlock/engine"
 	"github.com/activationlock/sdk/activationlock/memstore"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
 	"github.com/activationlock/sdk/mdmcmd"
@@ -83,7 +84,9 @@ func newHost(t *testing.T) *host {
 	require.NoError(t, err)
 	keys, err := seal.NewKeyring([]seal.PublicKey{key.Public()}, key)
 	require.NoError(t, err)
-	h.escrow, err = escrow.New(escrow.Config{Store: faulty{stores.Escrow(), h}, Sealer: keys})
+	acts, err := audit.New(audit.Config{Store: stores.Audit()})
+	require.NoError(t, err)
+	h.escrow, err = escrow.New(escrow.Config{Store: faulty{stores.Escrow(), h}, Sealer: keys, Audit: acts})
 	require.NoError(t, err)
 	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
 	h.engine, err = engine.New(engine.Config{
@@ -231,7 +234,10 @@ func TestOneDevice(t *testing.T) {
 	settings := h.next(d, codeReport(d, ask, code), "Settings")
 	held := h.records(d)
 	require.Len(t, held, 1)
-	text, err := h.escrow.Reveal(t.Context(), held[0].Subject, held[0].ID)
+	text, err := h.escrow.Reveal(t.Context(), escrow.Reveal{
+		Subject: held[0].Subject, RecordID: held[0].ID, Purpose: escrow.ToUnlock,
+		Act: escrow.Act{Actor: "tester", Reason: "test"},
+	})
 	require.NoError(t, err)
 	require.Equal(t, code, text.Reveal())
 	require.Equal(t, "iPhone17,3", held[0].Device.ProductType)

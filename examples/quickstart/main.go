@@ -16,6 +16,7 @@ import (
 	"github.com/activationlock/sdk/activationlock/apple"
 	"github.com/activationlock/sdk/activationlock/engine"
 	"github.com/activationlock/sdk/activationlock/memstore"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
 	"github.com/activationlock/sdk/mdmcmd"
@@ -97,7 +98,11 @@ func (s *stage) build() error {
 	if err != nil {
 		return err
 	}
-	if s.escrow, err = escrow.New(escrow.Config{Store: stores.Escrow(), Sealer: keys}); err != nil {
+	acts, err := audit.New(audit.Config{Store: stores.Audit()})
+	if err != nil {
+		return err
+	}
+	if s.escrow, err = escrow.New(escrow.Config{Store: stores.Escrow(), Sealer: keys, Audit: acts}); err != nil {
 		return err
 	}
 	commands := 0
@@ -240,7 +245,10 @@ func (s *stage) unlock() error {
 		return err
 	}
 	record := details.Codes[0]
-	code, err := s.escrow.Reveal(s.ctx, record.Subject, record.ID)
+	code, err := s.escrow.Reveal(s.ctx, escrow.Reveal{
+		Subject: record.Subject, RecordID: record.ID, Purpose: escrow.ToUnlock,
+		Act: escrow.Act{Actor: "ada@example.com", Reason: "its user left"},
+	})
 	if err != nil {
 		return err
 	}

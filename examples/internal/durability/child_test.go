@@ -15,12 +15,30 @@ import (
 	"testing"
 	"time"
 
+	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/activationlock/sqlstore"
 	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
 	"github.com/activationlock/sdk/examples/internal/database"
 )
+
+var act = escrow.Act{Actor: "tester", Reason: "test"}
+
+// wish is for a code that no person is to see.
+func wish(subject escrow.Subject, recordID string) escrow.Reveal {
+	return escrow.Reveal{Subject: subject, RecordID: recordID, Purpose: escrow.ToUnlock, Act: act}
+}
+
+// newAudit is an audit that nobody looks at.
+func newAudit() *audit.Log {
+	log, err := audit.New(audit.Config{Store: memstore.New().Audit()})
+	if err != nil {
+		panic(err)
+	}
+	return log
+}
 
 // childVariable makes this program a child.
 const childVariable = "ACTIVATIONLOCK_DURABILITY_CHILD"
@@ -175,10 +193,10 @@ func runChild() error {
 	if c.Mode == early {
 		keeps = earlyStore{keeps, c}
 	}
-	if c.codes, err = escrow.New(escrow.Config{Store: keeps, Sealer: collect}); err != nil {
+	if c.codes, err = escrow.New(escrow.Config{Audit: newAudit(), Store: keeps, Sealer: collect}); err != nil {
 		return err
 	}
-	if c.rotating, err = escrow.New(escrow.Config{Store: keeps, Sealer: rotate}); err != nil {
+	if c.rotating, err = escrow.New(escrow.Config{Audit: newAudit(), Store: keeps, Sealer: rotate}); err != nil {
 		return err
 	}
 	if c.Mode == single {
@@ -239,7 +257,7 @@ func (c *child) work(ctx context.Context, worker int) error {
 				return err
 			}
 		case 1:
-			if err := c.try(func() error { _, err := c.rotating.Rotate(ctx, "", nil); return err }); err != nil {
+			if err := c.try(func() error { _, err := c.rotating.Rotate(ctx, act, "", nil); return err }); err != nil {
 				return err
 			}
 		case 2, 3: // a code again, another answer or the same once more

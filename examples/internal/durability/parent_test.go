@@ -167,7 +167,7 @@ func (s *storage) check(tb testing.TB, all bool) (faults []string) {
 	require.NoError(tb, store.Migrate(ctx))
 	collect, rotate, err := s.keyrings()
 	require.NoError(tb, err)
-	codes, err := escrow.New(escrow.Config{Store: store.Escrow(), Sealer: rotate})
+	codes, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store.Escrow(), Sealer: rotate})
 	require.NoError(tb, err)
 
 	type place struct {
@@ -198,7 +198,7 @@ func (s *storage) check(tb testing.TB, all bool) (faults []string) {
 	faults = append(faults, s.asReported(ctx, codes, there)...)
 
 	// It goes on working.
-	collecting, err := escrow.New(escrow.Config{Store: store.Escrow(), Sealer: collect})
+	collecting, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store.Escrow(), Sealer: collect})
 	require.NoError(tb, err)
 	for n, serial := range []string{fmt.Sprintf("SERIAL%d-0", s.Round/2), "SERIAL-NEW"} {
 		subject, number := escrow.Subject{SerialNumber: serial}, numberOf(s.Round, workers, n)
@@ -267,7 +267,7 @@ func (s *storage) asReported(ctx context.Context, codes *escrow.Escrow, there ma
 
 // opens opens a code and compares it with what it must be.
 func (s *storage) opens(ctx context.Context, codes *escrow.Escrow, subject escrow.Subject, r escrow.Record) error {
-	text, err := codes.Reveal(ctx, subject, r.ID)
+	text, err := codes.Reveal(ctx, wish(subject, r.ID))
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,7 @@ func file(tb testing.TB, t task, db *sql.DB, number int) error {
 	require.NoError(tb, err)
 	collect, _, err := t.keyrings()
 	require.NoError(tb, err)
-	codes, err := escrow.New(escrow.Config{Store: store.Escrow(), Sealer: collect})
+	codes, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store.Escrow(), Sealer: collect})
 	require.NoError(tb, err)
 	_, err = codes.Capture(tb.Context(), captureOf(t, escrow.Subject{SerialNumber: "SERIAL"}, number, 0))
 	return err

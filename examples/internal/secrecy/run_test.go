@@ -25,6 +25,7 @@ import (
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/activationlock/sqlstore"
 	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
 	"github.com/activationlock/sdk/examples/internal/database"
@@ -48,6 +49,22 @@ type run struct {
 	opens   *rsa.PrivateKey
 	codes   *escrow.Escrow // collects with the key of before, and opens
 	given   int
+}
+
+var act = escrow.Act{Actor: "tester", Reason: "test"}
+
+// wish is for a code that no person is to see.
+func wish(subject escrow.Subject, recordID string) escrow.Reveal {
+	return escrow.Reveal{Subject: subject, RecordID: recordID, Purpose: escrow.ToUnlock, Act: act}
+}
+
+// newAudit is an audit that nobody looks at.
+func newAudit() *audit.Log {
+	log, err := audit.New(audit.Config{Store: memstore.New().Audit()})
+	if err != nil {
+		panic(err)
+	}
+	return log
 }
 
 // live runs everything that has to do with codes.
@@ -105,7 +122,7 @@ func (r *run) keyring(to int, private ...int) *seal.Keyring {
 }
 
 func (r *run) escrow(store escrow.Store, sealer escrow.Sealer) *escrow.Escrow {
-	e, err := escrow.New(escrow.Config{Store: store, Sealer: sealer, Recovery: []*x509.Certificate{r.holder}})
+	e, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store, Sealer: sealer, Recovery: []*x509.Certificate{r.holder}})
 	require.NoError(r, err)
 	return e
 }
@@ -176,7 +193,7 @@ func (r *run) everyday() {
 		lock := escrow.Lock{SerialNumber: subject(10 + n).SerialNumber, At: noon}
 		kept, err := r.codes.LockCode(r.ctx, lock)
 		require.NoError(r, err)
-		text, err := r.codes.Reveal(r.ctx, kept.Subject, kept.ID)
+		text, err := r.codes.Reveal(r.ctx, wish(kept.Subject, kept.ID))
 		require.NoError(r, err)
 		code, err := text.Code()
 		require.NoError(r, err)
@@ -193,7 +210,7 @@ func (r *run) everyday() {
 	}
 
 	for _, e := range r.entries() {
-		text, err := r.codes.Reveal(r.ctx, e.Subject, e.ID)
+		text, err := r.codes.Reveal(r.ctx, wish(e.Subject, e.ID))
 		require.NoError(r, err)
 		r.places.say("values", text)
 		recoveryCopy, err := r.codes.RecoveryCopy(r.ctx, e.Subject, e.ID)
@@ -206,9 +223,9 @@ func (r *run) everyday() {
 	}
 
 	require.NoError(r, r.codes.Delete(r.ctx, subject(3), noon))
-	r.places.fail(r, r.codes.Purge(r.ctx, subject(3), escrow.Purge{Reason: "sold", At: noon}))
-	r.places.fail(r, r.codes.Purge(r.ctx, subject(4), escrow.Purge{Reason: "sold", At: noon, LockOff: true}))
-	require.NoError(r, r.codes.Purge(r.ctx, subject(3), escrow.Purge{Reason: "sold", At: noon, LockOff: true}))
+	r.places.fail(r, r.codes.Purge(r.ctx, subject(3), escrow.Purge{Act: escrow.Act{Actor: "tester", Reason: "sold"}, At: noon}))
+	r.places.fail(r, r.codes.Purge(r.ctx, subject(4), escrow.Purge{Act: escrow.Act{Actor: "tester", Reason: "sold"}, At: noon, LockOff: true}))
+	require.NoError(r, r.codes.Purge(r.ctx, subject(3), escrow.Purge{Act: escrow.Act{Actor: "tester", Reason: "sold"}, At: noon, LockOff: true}))
 }
 
 func (r *run) entries() []escrow.Entry {
@@ -222,7 +239,7 @@ func (r *run) entries() []escrow.Entry {
 // rotate exchanges keys, with the wrong ones first.
 func (r *run) rotate() {
 	say := func(progress escrow.Rotation) { r.places.say("values", progress) }
-	done, err := r.escrow(r.store.Escrow(), r.keyring(1, 2)).Rotate(r.ctx, "", func(progress escrow.Rotation) {
+	done, err := r.escrow(r.store.Escrow(), r.keyring(1, 2)).Rotate(r.ctx, act, "", func(progress escrow.Rotation) {
 		if progress.Err != nil {
 			r.places.failed(progress.Err)
 		}
@@ -230,7 +247,7 @@ func (r *run) rotate() {
 	})
 	require.NoError(r, err)
 	require.NotZero(r, done.Failed)
-	done, err = r.escrow(r.store.Escrow(), r.keyring(1, 0)).Rotate(r.ctx, "", say)
+	done, err = r.escrow(r.store.Escrow(), r.keyring(1, 0)).Rotate(r.ctx, act, "", say)
 	require.NoError(r, err)
 	require.NotZero(r, done.Rewrapped)
 	say(done)
@@ -282,7 +299,7 @@ func (r *run) mistakes() {
 	}
 
 	memory := memstore.New()
-	full, err := escrow.New(escrow.Config{Store: memory.Escrow(), Sealer: r.keyring(0)})
+	full, err := escrow.New(escrow.Config{Audit: newAudit(), Store: memory.Escrow(), Sealer: r.keyring(0)})
 	require.NoError(r, err)
 	fill := func() error {
 		_, err := full.Capture(r.ctx, captureOf(subject(21), bypasscode.New().Text(), escrow.CauseSchedule))
@@ -298,7 +315,7 @@ func (r *run) mistakes() {
 	// What cannot be opened.
 	reveal := func(codes *escrow.Escrow, s escrow.Subject, id string, want error) {
 		r.Helper()
-		text, err := codes.Reveal(r.ctx, s, id)
+		text, err := codes.Reveal(r.ctx, wish(s, id))
 		require.ErrorIs(r, err, want)
 		r.places.fail(r, err)
 		r.places.say("values", text)
@@ -383,13 +400,13 @@ func (r *run) everyCall(codes *escrow.Escrow) {
 	r.places.fail(r, err)
 	_, err = codes.LockCode(r.ctx, escrow.Lock{SerialNumber: subject(32).SerialNumber, At: noon})
 	r.places.fail(r, err)
-	_, err = codes.Reveal(r.ctx, subject(0), r.entries()[0].ID)
+	_, err = codes.Reveal(r.ctx, wish(subject(0), r.entries()[0].ID))
 	r.places.fail(r, err)
-	_, err = codes.Rotate(r.ctx, "", nil)
+	_, err = codes.Rotate(r.ctx, act, "", nil)
 	r.places.fail(r, err)
 	for _, err := range []error{
 		codes.Join(r.ctx, "enrollment", subject(32).SerialNumber), codes.MarkStale(r.ctx, subject(0), "reason", noon),
-		codes.Delete(r.ctx, subject(32), noon), codes.Purge(r.ctx, subject(32), escrow.Purge{Reason: "reason", At: noon, Force: true}),
+		codes.Delete(r.ctx, subject(32), noon), codes.Purge(r.ctx, subject(32), escrow.Purge{Act: escrow.Act{Actor: "tester", Reason: "reason"}, At: noon, Force: true}),
 	} {
 		if err != nil { // these seal nothing
 			r.places.failed(err)
@@ -541,13 +558,13 @@ func (r *run) values() {
 		r.places.differ("values", e, entries[0])
 		r.places.differ("values", e.Record, entries[0].Record)
 	}
-	config := escrow.Config{Store: r.store.Escrow(), Sealer: r.keyring(0, 0, 1), Recovery: []*x509.Certificate{r.holder}}
-	other := escrow.Config{Store: memstore.New().Escrow(), Sealer: r.keyring(2, 2), Recovery: nil}
+	config := escrow.Config{Audit: newAudit(), Store: r.store.Escrow(), Sealer: r.keyring(0, 0, 1), Recovery: []*x509.Certificate{r.holder}}
+	other := escrow.Config{Audit: newAudit(), Store: memstore.New().Escrow(), Sealer: r.keyring(2, 2), Recovery: nil}
 	for _, pair := range [][2]any{
 		{config.Sealer, other.Sealer}, {*r.keyring(0, 0), *r.keyring(1, 1)}, {r.keys[0], r.keys[1]}, {&r.keys[1], &r.keys[2]},
 		{r.keys, [3]seal.PrivateKey{}}, {r.keys[0].Public(), r.keys[1].Public()}, {r.code(), r.code()},
 		{bypasscode.New(), bypasscode.Code{}},
-		{escrow.Config{Store: nil, Sealer: config.Sealer}, other},
+		{escrow.Config{Audit: newAudit(), Store: nil, Sealer: config.Sealer}, other},
 		{captureOf(subject(0), r.code(), escrow.CauseManual), captureOf(subject(1), r.code(), escrow.CauseManual)},
 	} {
 		r.places.say("values", pair[0])
@@ -567,7 +584,7 @@ func (plain) Seal(_ context.Context, text, _ []byte) ([]byte, error) { return by
 // entry, by the way that codes take when sealing is forgotten. It is the only
 // one.
 func (r *run) sealingSkipped() {
-	codes, err := escrow.New(escrow.Config{Store: r.store.Escrow(), Sealer: plain{}})
+	codes, err := escrow.New(escrow.Config{Audit: newAudit(), Store: r.store.Escrow(), Sealer: plain{}})
 	require.NoError(r, err)
 	kept, err := codes.Capture(r.ctx, captureOf(subject(40), bypasscode.NewText(planted.text), escrow.CauseSchedule))
 	require.NoError(r, err)

@@ -1,0 +1,345 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/activationlock/sdk/activationlock/memstore"
+	"github.com/activationlock/sdk/activationlock/sqlstore"
+	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/bypasscode/audit"
+	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/bypasscode/seal"
+)
+
+// dsnVariable is the environment variable with the address of a database.
+const dsnVariable = "ALCTL_DSN"
+
+// storeUsage is how the usage line of a program says where the store is.
+const storeUsage = "-store FILE|-dsn-file FILE"
+
+// access is what the programs have in common that work on the escrow of a
+// server: the flags with which they get at it.
+type access struct {
+	*flags
+	console                     *console
+	file, dsnFile, auditKeyFile string
+	by                          *escrow.Act // nil for a program that is not in the audit
+	create, dryRun              bool
+}
+
+// access adds the flags of a program that works on an escrow.
+func (c *console) access(f *flags) *access {
+	a := &access{flags: f, console: c}
+	f.text(&a.file, "store", "SQLite `FILE` with the codes; it must exist")
+	f.text(&a.dsnFile, "dsn-file", "`FILE` that only you can read, with the address of a database in place of -store; without both, the environment variable "+dsnVariable+" has it")
+	return a
+}
+
+// audited adds the flags of a program that the audit is told of.
+func (a *access) audited() {
+	a.by = new(escrow.Act)
+	a.text(&a.by.Actor, "actor", "`NAME` of the person who does this; goes into the audit")
+	a.text(&a.by.Reason, "reason", "`TEXT` why; goes into the audit")
+	a.withAuditKey()
+}
+
+func (a *access) withAuditKey() {
+	a.text(&a.auditKeyFile, "audit-key", "`FILE` that only you can read, with the audit's key if it has one: 64 hexadecimal digits, as \"openssl rand -hex 32\" prints them")
+}
+
+// parse reads the arguments and checks those of access.
+func (a *access) parse(args []string, maxOperands int) error {
+	if err := a.flags.parse(a.console, args, maxOperands); err != nil {
+		return err
+	}
+	switch {
+	case a.file != "" && a.dsnFile != "":
+		return usageError("want either -store or -dsn-file")
+	case a.file == "" && a.dsnFile == "" && os.Getenv(dsnVariable) == "":
+		return usageError("want -store, -dsn-file or the environment variable " + dsnVariable)
+	case a.by == nil:
+		return nil
+	case a.by.Actor == "" || a.by.Reason == "":
+		return usageError("-actor and -reason are required")
+	case !escrow.ValidIdentifier(a.by.Actor) || !escrow.ValidIdentifier(a.by.Reason):
+		return usageError("-actor and -reason have at most 255 bytes of text each")
+	case holdsCode(a.by.Actor) || holdsCode(a.by.Reason):
+		return usageError("-actor or -reason holds a code; they go into the audit, where everybody reads them")
+	}
+	return nil
+}
+
+// holdsCode reports whether a text, or a word of it, is a bypass code.
+func holdsCode(text string) bool {
+	return slices.ContainsFunc(append(strings.Fields(text), text), func(word string) bool {
+		_, err := bypasscode.ParseLenient(strings.Trim(word, `.,;:()"'`), false)
+		return err == nil
+	})
+}
+
+// opened is an escrow that is open.
+type opened struct {
+	*escrow.Escrow
+	audit   *audit.Log
+	console *console
+	db      *sql.DB // nil for one in memory
+	dialect sqlstore.Dialect
+	head    audit.Head
+}
+
+// open opens the escrow and its audit.
+func (a *access) open(ctx context.Context, sealer escrow.Sealer, config escrow.Config) (*opened, error) {
+	var key audit.Key
+	if a.auditKeyFile != "" {
+		var err error
+		if key, err = readAuditKey(a.auditKeyFile); err != nil {
+			return nil, fmt.Errorf("read -audit-key: %w", err)
+		}
+	}
+	o := &opened{console: a.console}
+	codes, entries, err := a.stores(ctx, o)
+	if err == nil {
+		o.audit, err = audit.New(audit.Config{Store: entries, Key: key, OnHead: func(_ context.Context, head audit.Head) { o.head = head }})
+	}
+	if err == nil {
+		config.Store, config.Sealer, config.Audit = codes, sealer, o.audit
+		o.Escrow, err = escrow.New(config)
+	}
+	if err != nil {
+		o.close()
+		return nil, explained(ctx, err)
+	}
+	return o, nil
+}
+
+// stores opens the database.
+func (a *access) stores(ctx context.Context, o *opened) (escrow.Store, audit.Store, error) {
+	var err error
+	if a.file != "" {
+		o.dialect = sqlstore.SQLite
+		_, unfound := os.Stat(a.file)
+		switch missing := errors.Is(unfound, fs.ErrNotExist); {
+		case missing && a.create && a.dryRun: // an empty one that is not made
+			memory := memstore.New()
+			return memory.Escrow(), memory.Audit(), nil
+		case missing && a.create:
+		default: // nothing is done to a file that has no codes in it
+			if err := a.checkFile(ctx); err != nil {
+				return nil, nil, err
+			}
+		}
+		if o.db, err = sqlstore.OpenSQLite(ctx, "sqlite", a.file); err != nil {
+			return nil, nil, fmt.Errorf("open -store: %w", reason(err))
+		}
+	} else if err := a.connect(ctx, o); err != nil {
+		return nil, nil, err
+	}
+	store, err := sqlstore.New(o.db, o.dialect)
+	if err != nil {
+		return nil, nil, err
+	}
+	return store.Escrow(), store.Audit(), store.Migrate(ctx)
+}
+
+// tablesOfCodes say how many tables of codes there are.
+var tablesOfCodes = map[sqlstore.Dialect]string{
+	sqlstore.SQLite:     "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'activationlock_codes'",
+	sqlstore.PostgreSQL: "SELECT COUNT(to_regclass('activationlock_codes'))",
+	sqlstore.MySQL:      "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'activationlock_codes'",
+}
+
+// checkFile refuses a file that is no store.
+func (a *access) checkFile(ctx context.Context) error {
+	_, db, err := openEscrow(ctx, a.file, noSealer{})
+	if err != nil {
+		return err
+	}
+	return db.Close()
+}
+
+// connect connects to a database server. What goes wrong is told without the
+// address, which may have a password in it.
+func (a *access) connect(ctx context.Context, o *opened) error {
+	what, dsn := dsnVariable, os.Getenv(dsnVariable)
+	if a.dsnFile != "" {
+		what = "-dsn-file"
+		content, err := readPrivate(a.dsnFile)
+		if err != nil {
+			return fmt.Errorf("read -dsn-file: %w", err)
+		}
+		dsn = strings.TrimSpace(content)
+	}
+	scheme, rest, _ := strings.Cut(dsn, "://")
+	switch scheme {
+	case "postgres", "postgresql":
+		config, err := pgx.ParseConfig(dsn)
+		if err != nil {
+			return fmt.Errorf("%s: it is no address of a PostgreSQL database", what)
+		}
+		o.dialect, o.db = sqlstore.PostgreSQL, stdlib.OpenDB(*config)
+	case "mysql":
+		config, err := mysql.ParseDSN(rest)
+		if err != nil {
+			return fmt.Errorf("%s: it is no address of a MySQL database", what)
+		}
+		config.Logger = &mysql.NopLogger{}
+		connector, err := mysql.NewConnector(config)
+		if err != nil {
+			return fmt.Errorf("%s: it is no address of a MySQL database", what)
+		}
+		o.dialect, o.db = sqlstore.MySQL, sql.OpenDB(connector)
+	default:
+		return fmt.Errorf("%s: want postgres://user:password@host/database or mysql://user:password@tcp(host)/database", what)
+	}
+	if err := o.db.PingContext(ctx); err != nil {
+		return fmt.Errorf("%s: no connection: %w", what, unconnected(err))
+	}
+	var tables int
+	if err := o.db.QueryRowContext(ctx, tablesOfCodes[o.dialect]).Scan(&tables); err != nil {
+		return fmt.Errorf("%s: the database cannot be read: %w", what, unconnected(err))
+	}
+	if tables == 0 && !a.create {
+		return fmt.Errorf("%s: the database has no table of codes", what)
+	}
+	return nil
+}
+
+// unconnected returns why there is no connection, without what the address says.
+func unconnected(err error) error {
+	if system, ok := errors.AsType[syscall.Errno](err); ok {
+		return system
+	}
+	if state, ok := errors.AsType[interface {
+		error
+		SQLState() string
+	}](err); ok {
+		switch state.SQLState() {
+		case "28000", "28P01":
+			return errors.New("the server refuses the user or the password")
+		case "3D000":
+			return errors.New("the server has no such database")
+		}
+		return fmt.Errorf("SQLSTATE %s", state.SQLState())
+	}
+	if server, ok := errors.AsType[*mysql.MySQLError](err); ok {
+		switch server.Number {
+		case 1045, 1698:
+			return errors.New("the server refuses the user or the password")
+		case 1049:
+			return errors.New("the server has no such database")
+		}
+		return fmt.Errorf("error %d", server.Number)
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return errors.New("the host is not found")
+	}
+	return errors.New("the driver's reason is left out, since it may quote the address")
+}
+
+// count returns the number of records after an ID, -1 if it cannot be had.
+func (o *opened) count(ctx context.Context, after string) int64 {
+	query := "SELECT COUNT(*) FROM activationlock_codes WHERE id > ?"
+	if o.dialect == sqlstore.PostgreSQL {
+		query = "SELECT COUNT(*) FROM activationlock_codes WHERE id > $1"
+	}
+	var n int64
+	if o.db.QueryRowContext(ctx, query, after).Scan(&n) != nil {
+		return -1
+	}
+	return n
+}
+
+// close closes the escrow, and prints the head of the audit if that has grown.
+func (o *opened) close() {
+	if o.db != nil {
+		if err := o.db.Close(); err != nil {
+			o.console.warn("close the store", err)
+		}
+	}
+	if o.head != (audit.Head{}) {
+		o.console.line("audit head: %s", o.head)
+	}
+}
+
+// readPrivate reads a small file that nobody else may read.
+func readPrivate(path string) (string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", reason(err)
+	case !info.Mode().IsRegular():
+		return "", errors.New("it is no regular file")
+	case info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows":
+		return "", errors.New("others can open the file; what mends it: chmod 600 FILE")
+	case info.Size() > 16<<10:
+		return "", errors.New("larger than 16 KiB")
+	}
+	content, err := os.ReadFile(path)
+	return string(content), reason(err)
+}
+
+func readAuditKey(path string) (audit.Key, error) {
+	digits, err := readPrivate(path)
+	if err != nil {
+		return audit.Key{}, err
+	}
+	random, err := hex.DecodeString(strings.TrimSpace(digits))
+	if err != nil || len(random) != audit.KeySize {
+		return audit.Key{}, errors.New("want 64 hexadecimal digits")
+	}
+	return audit.NewKey(random)
+}
+
+// publicKeys is a flag with public keys: lines as keygen prints them, or files
+// with such lines.
+func (f *flags) publicKeys(to *[]string, name, usage string) {
+	f.texts(to, name, usage+": a `KEY` as keygen prints it, or a file with such lines; may be given more than once")
+}
+
+// readPublicKeys reads what was given as public keys.
+func (c *console) readPublicKeys(flag string, given []string) ([]seal.PublicKey, error) {
+	var keys []seal.PublicKey
+	for _, g := range given {
+		content := g
+		switch {
+		case strings.HasPrefix(g, "activationlock-escrow-private-"):
+			return nil, usageError("-" + flag + " takes public keys; a private one is no argument: every process of the machine can see it")
+		case !strings.HasPrefix(g, "activationlock-escrow-public-"):
+			read, err := c.read(g)
+			if err != nil {
+				return nil, fmt.Errorf("read -%s: %w", flag, err)
+			}
+			content = string(read)
+		}
+		before := len(keys)
+		for line := range strings.Lines(content) {
+			if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+				continue
+			}
+			key, err := seal.ParsePublicKey(line)
+			if err != nil {
+				return nil, fmt.Errorf("read -%s: %w", flag, err)
+			}
+			keys = append(keys, key)
+		}
+		if len(keys) == before {
+			return nil, fmt.Errorf("read -%s: it has no public key", flag)
+		}
+	}
+	return keys, nil
+}
