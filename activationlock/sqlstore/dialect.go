@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"sync"
 
 	"github.com/activationlock/sdk/bypasscode/escrow"
 )
@@ -12,11 +11,13 @@ import (
 type Dialect string
 
 const (
-	// SQLite is SQLite 3.37 or later, in a file.
+	// SQLite is SQLite 3.37 or later, in a file. Tested with the one in
+	// modernc.org/sqlite.
 	SQLite Dialect = "sqlite"
-	// PostgreSQL is PostgreSQL 12 or later.
+	// PostgreSQL is PostgreSQL 12 or later. Tested with 15.
 	PostgreSQL Dialect = "postgresql"
-	// MySQL is MariaDB 10.6 or later, or MySQL 8.0 or later.
+	// MySQL is MariaDB 10.6 or later, or MySQL 8.0.29 or later. Tested with MariaDB
+	// 10.11; MySQL itself is not tested.
 	MySQL Dialect = "mysql"
 )
 
@@ -36,6 +37,8 @@ type dialect interface {
 	// for each other. The query that it returns reads the subject's entries, or
 	// locks and reads; it sees all that was committed before the last lock was held.
 	lock(context.Context, session, escrow.Subject) (query string, args []any, err error)
+	// lockAudit has nobody else append to the audit until the transaction ends.
+	lockAudit(context.Context, session) error
 	// join locks a serial number and then an enrollment, and joins them.
 	join(ctx context.Context, in session, enrollmentID, serialNumber string) error
 	// migrate begins a transaction, or what comes nearest to it, that one server
@@ -54,13 +57,21 @@ type session interface {
 type prepared struct {
 	db    *sql.DB
 	list  []string
-	mu    sync.Mutex
+	turn  chan struct{} // holds one token, of who prepares
 	ready map[string]*sql.Stmt
 }
 
+func newPrepared(db *sql.DB, list []string) *prepared {
+	return &prepared{db: db, list: list, turn: make(chan struct{}, 1)}
+}
+
 func (p *prepared) prepare(ctx context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if p.ready != nil {
 		return nil
 	}

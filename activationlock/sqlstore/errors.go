@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // ErrNewer means that a later version of this package has changed the database's
@@ -45,6 +46,12 @@ func (f *failure) Error() string { return f.doing }
 // failed returns an error of a statement inside a transaction.
 func failed(doing string, err error, again bool) error {
 	return &failure{doing: doing, err: err, again: again || lostTurn(err)}
+}
+
+// failedFirst returns an error of a transaction's first statement. If the driver
+// knows that it was not sent, the connection was one that had died in the pool.
+func failedFirst(doing string, err error) error {
+	return failed(doing, err, errors.Is(err, driver.ErrBadConn))
 }
 
 // lostTurn reports whether a database gave up a transaction for another's sake.
@@ -82,6 +89,11 @@ func explain(ctx context.Context, err error, clean bool) error {
 	if ctx.Err() != nil {
 		return ctx.Err() // drivers have names of their own for it
 	}
+	// A connection's deadline may fire before its context's, for which it was set.
+	network := net.Error(nil)
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) && errors.As(err, &network) && network.Timeout() {
+		return context.DeadlineExceeded
+	}
 	if clean || errors.Is(err, errColumn) || ofConnection(err) {
 		return err
 	}
@@ -92,7 +104,8 @@ func explain(ctx context.Context, err error, clean bool) error {
 		return fmt.Errorf("SQLSTATE %s", state)
 	}
 	if number, state := mysqlNumber(err); number != "" {
-		if harmless(state) || slices.Contains(harmlessNumbers, number) {
+		// A syntax error, 1064, quotes the statement.
+		if harmless(state) && number != "1064" || slices.Contains(harmlessNumbers, number) {
 			return errors.New(err.Error())
 		}
 		return fmt.Errorf("error %s (%s)", number, state)

@@ -17,6 +17,8 @@ type escrowStore struct{ *Store }
 type statements struct {
 	ofSerialNumber                                            string // and what is joined to it
 	ofSerialNumberAlone, ofEnrollmentID, scan, insert, update string
+	joined                                                    string
+	lastAudit, scanAudit, insertAudit                         string
 }
 
 // of returns the query for a subject's entries.
@@ -30,7 +32,10 @@ func (s *statements) of(subject escrow.Subject) (query string, args []any) {
 func (s *statements) queries() *statements { return s }
 
 func (s *statements) all() []string {
-	return []string{s.ofSerialNumber, s.ofSerialNumberAlone, s.ofEnrollmentID, s.scan, s.insert, s.update}
+	return []string{
+		s.ofSerialNumber, s.ofEnrollmentID, s.scan, s.insert, s.update, s.joined,
+		s.lastAudit, s.scanAudit, s.insertAudit,
+	}
 }
 
 func newStatements(placeholder func(n int) string) *statements {
@@ -43,6 +48,7 @@ func newStatements(placeholder func(n int) string) *statements {
 			set[i-fixed] = c.name + " = " + placeholder(i-fixed+1)
 		}
 	}
+	const audit = "number, at, act, actor, reason, serial_number, enrollment_id, record_id, detail, digest"
 	alone := "SELECT seq, " + names("") + from + "serial_number = " + placeholder(1)
 	// Sorting is left to us: databases copy what they sort, and a subject has few.
 	return &statements{
@@ -54,6 +60,10 @@ func newStatements(placeholder func(n int) string) *statements {
 		scan:           "SELECT seq, " + names("") + from + "id > " + placeholder(1) + " ORDER BY id LIMIT " + placeholder(2),
 		insert:         "INSERT INTO activationlock_codes (" + names("") + ") VALUES (" + strings.Join(all, ", ") + ")",
 		update:         "UPDATE activationlock_codes SET " + strings.Join(set, ", ") + " WHERE id = " + placeholder(len(set)+1),
+		joined:         "SELECT serial_number FROM activationlock_joins WHERE enrollment_id = " + placeholder(1) + " ORDER BY serial_number",
+		lastAudit:      "SELECT " + audit + " FROM activationlock_audit ORDER BY number DESC LIMIT 1",
+		scanAudit:      "SELECT " + audit + " FROM activationlock_audit WHERE number > " + placeholder(1) + " ORDER BY number LIMIT " + placeholder(2),
+		insertAudit:    "INSERT INTO activationlock_audit (" + audit + ") VALUES (" + strings.Join(all[:10], ", ") + ")",
 	}
 }
 
@@ -64,7 +74,7 @@ func (s escrowStore) Update(ctx context.Context, subject escrow.Subject, change 
 	return s.transact(ctx, func(in session) error {
 		query, args, err := s.dialect.lock(ctx, in, subject)
 		if err != nil {
-			return failed("lock", err, false)
+			return failedFirst("lock", err)
 		}
 		entries, err := entries(ctx, in, query, args)
 		if err != nil {
@@ -138,7 +148,7 @@ func entries(ctx context.Context, in session, query string, args []any) ([]escro
 func read(ctx context.Context, in session, query string, args ...any) ([]filed, error) {
 	rows, err := in.QueryContext(ctx, query, args...)
 	if err != nil {
-		return nil, failed("read entries", err, false)
+		return nil, failedFirst("read entries", err)
 	}
 	found, err := scan(rows)
 	if err != nil {
@@ -153,14 +163,45 @@ func (s escrowStore) Join(ctx context.Context, enrollmentID, serialNumber string
 	}
 	return s.transact(ctx, func(in session) error {
 		if err := s.dialect.join(ctx, in, enrollmentID, serialNumber); err != nil {
-			return failed("join", err, false)
+			return failedFirst("join", err)
 		}
 		return nil
 	})
 }
 
+func (s escrowStore) Joined(ctx context.Context, enrollmentID string) ([]string, error) {
+	if !escrow.ValidIdentifier(enrollmentID) {
+		return nil, ctx.Err()
+	}
+	if err := s.dialect.prepare(ctx); err != nil {
+		return nil, s.explain(ctx, err)
+	}
+	found, err := s.joined(ctx, enrollmentID)
+	if err != nil {
+		return nil, s.explain(ctx, failed("read joins", err, false))
+	}
+	return found, nil
+}
+
+func (s escrowStore) joined(ctx context.Context, enrollmentID string) (found []string, err error) {
+	rows, err := s.dialect.reader().QueryContext(ctx, s.dialect.queries().joined, enrollmentID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var serialNumber text
+		if err := rows.Scan(&serialNumber); err != nil {
+			return nil, err
+		}
+		found = append(found, string(serialNumber))
+	}
+	return found, rows.Err()
+}
+
 func (s escrowStore) Scan(ctx context.Context, after string, limit int) ([]escrow.Entry, error) {
-	if !utf8.ValidString(after) || strings.ContainsRune(after, 0) {
+	// The others also go on after an ID that was damaged.
+	if s.kind == PostgreSQL && (!utf8.ValidString(after) || strings.ContainsRune(after, 0)) {
 		return nil, errors.New("sqlstore: scan: IDs are UTF-8 without NUL")
 	}
 	if limit <= 0 {

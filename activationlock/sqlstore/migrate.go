@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -67,6 +68,11 @@ func apply(ctx context.Context, in session, d Dialect, options, record string) e
 	if err != nil {
 		return err
 	}
+	if d == PostgreSQL {
+		if err := onlySchema(ctx, in); err != nil {
+			return err
+		}
+	}
 	if _, err := in.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS activationlock_migrations (
 		version INTEGER NOT NULL PRIMARY KEY,
 		name VARCHAR(255) NOT NULL,
@@ -92,6 +98,18 @@ func apply(ctx context.Context, in session, d Dialect, options, record string) e
 		}
 	}
 	return nil
+}
+
+// onlySchema refuses to make tables in the first schema of PostgreSQL's search_path
+// while those of a later one are seen: new ones would hide all codes.
+func onlySchema(ctx context.Context, in session) error {
+	var hidden bool
+	err := one(ctx, in, `SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+		WHERE c.oid = to_regclass('activationlock_migrations') AND n.nspname <> current_schema())`, &hidden)
+	if err == nil && hidden {
+		err = errors.New("the tables are in another schema than the first of search_path; name only theirs in the connection string")
+	}
+	return err
 }
 
 // one reads the only row of a query.

@@ -3,8 +3,10 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/activationlock/sdk/bypasscode/escrow"
@@ -15,69 +17,160 @@ type mySQL struct {
 	*prepared
 }
 
-// The row of a subject is locked by changing it, whether it is there or not; what
-// LAST_INSERT_ID was given comes with the answer, 0 if the row is new. The change
-// counts for another reason too: InnoDB shows what is committed before the disk
-// has it, so a transaction that finds nothing to change has to write something
-// after it, and wait for that.
+// What locks is in procedures of the database, to ask it once only. Each begins
+// the transaction too, and has each statement in it see what was committed before
+// that statement began. Under the usual isolation level writers of different
+// subjects would wait for each other.
+//
+// The row of a subject is locked by changing it, whether it is there or not. The
+// change counts for another reason too: InnoDB shows what is committed before the
+// disk has it, so a transaction that finds nothing to change has to write
+// something after it, and wait for that.
+//
+// A procedure never changes once it is released, as migrations do not: another
+// one has another name, so that servers with the version before can go on.
 const (
-	lockMySQL = `INSERT INTO activationlock_locks (kind, id) VALUES (?, ?)
-		ON DUPLICATE KEY UPDATE updates = updates + 1, joined = LAST_INSERT_ID(joined)`
-	lockJoinMySQL = `INSERT INTO activationlock_locks (kind, id, joined) VALUES ('serial_number', ?, 1)
-		ON DUPLICATE KEY UPDATE updates = updates + 1, joined = 1`
-	lockJoinedMySQL = `INSERT INTO activationlock_locks (kind, id)
-		SELECT 'enrollment_id', enrollment_id FROM activationlock_joins WHERE serial_number = ? ORDER BY enrollment_id
+	procedureMySQL = `CREATE PROCEDURE IF NOT EXISTS %s(%s) MODIFIES SQL DATA SQL SECURITY INVOKER
+BEGIN
+	SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+	START TRANSACTION;
+	%s;
+END`
+	lockMySQL = `INSERT INTO activationlock_locks (kind, id) VALUES (%s, wanted)
 		ON DUPLICATE KEY UPDATE updates = updates + 1`
-	joinMySQL = `INSERT INTO activationlock_joins (serial_number, enrollment_id) VALUES (?, ?)
-		ON DUPLICATE KEY UPDATE enrollment_id = VALUES(enrollment_id)`
+	lockJoinedMySQL = `INSERT INTO activationlock_locks (kind, id)
+		SELECT 'enrollment_id', enrollment_id FROM activationlock_joins WHERE serial_number = wanted ORDER BY enrollment_id
+		ON DUPLICATE KEY UPDATE updates = updates + 1`
 )
+
+// proceduresMySQL returns what makes each procedure, by its name. Names of
+// parameters hide those of columns, so they are others.
+//
+// LAST_INSERT_ID tells whether a locked serial number has joins. No result at all
+// is quicker than one without rows, and is usual: most codes are the device's
+// first.
+func proceduresMySQL() map[string]string {
+	inside := newStatements(func(int) string { return "wanted" })
+	list := map[string]string{}
+	for _, p := range []struct {
+		name, parameters string
+		statements       []string
+	}{
+		{"activationlock_lock", "wanted_kind VARBINARY(16), wanted VARBINARY(255)", []string{
+			fmt.Sprintf(lockMySQL, "wanted_kind"),
+		}},
+		{"activationlock_lock_enrollment_id", "wanted VARBINARY(255)", []string{
+			fmt.Sprintf(lockMySQL, "'enrollment_id'"),
+			"IF EXISTS (SELECT 1 FROM activationlock_codes WHERE enrollment_id = wanted) THEN " + inside.ofEnrollmentID,
+			"END IF",
+		}},
+		{"activationlock_lock_serial_number", "wanted VARBINARY(255)", []string{
+			"DO LAST_INSERT_ID(0)",
+			fmt.Sprintf(lockMySQL, "'serial_number'") + ", joined = LAST_INSERT_ID(joined)",
+			"IF LAST_INSERT_ID() <> 0 THEN " + lockJoinedMySQL,
+			inside.ofSerialNumber,
+			"ELSEIF EXISTS (SELECT 1 FROM activationlock_codes WHERE serial_number = wanted) THEN " + inside.ofSerialNumberAlone,
+			"END IF",
+		}},
+		{"activationlock_join", "wanted VARBINARY(255), wanted_serial VARBINARY(255)", []string{
+			"INSERT INTO activationlock_locks (kind, id, joined) VALUES ('serial_number', wanted_serial, 1)" +
+				" ON DUPLICATE KEY UPDATE updates = updates + 1, joined = 1",
+			fmt.Sprintf(lockMySQL, "'enrollment_id'"),
+			"INSERT INTO activationlock_joins (serial_number, enrollment_id) VALUES (wanted_serial, wanted)" +
+				" ON DUPLICATE KEY UPDATE enrollment_id = VALUES(enrollment_id)",
+		}},
+	} {
+		list[p.name] = fmt.Sprintf(procedureMySQL, p.name, p.parameters, strings.Join(p.statements, ";\n\t"))
+	}
+	return list
+}
 
 func newMySQL(db *sql.DB) *mySQL {
 	s := newStatements(func(int) string { return "?" })
-	return &mySQL{s, &prepared{db: db, list: append(s.all(), lockMySQL, lockJoinMySQL, lockJoinedMySQL, joinMySQL)}}
+	return &mySQL{s, newPrepared(db, s.all())}
 }
 
 func (d *mySQL) enter(context.Context) (leave func(), _ error) { return func() {}, nil }
 
-// begin has each statement see what was committed before that began.
-func (d *mySQL) begin(ctx context.Context, t *transaction) error {
-	tx, err := t.begin(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
-	if err != nil {
+// begin leaves it to the procedures.
+func (d *mySQL) begin(_ context.Context, t *transaction) error {
+	t.session = literals{t.conn}
+	t.commit = func(ctx context.Context) error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		// Nobody would know whether one that is interrupted succeeds.
+		_, err := t.conn.ExecContext(context.WithoutCancel(ctx), "COMMIT")
 		return err
 	}
-	t.session = preparedSession{d.ready, tx}
+	t.rollback = func(ctx context.Context) error {
+		_, err := t.conn.ExecContext(ctx, "ROLLBACK")
+		return err
+	}
 	return nil
 }
 
-func (d *mySQL) lock(ctx context.Context, in session, subject escrow.Subject) (query string, args []any, err error) {
-	query, args = d.of(subject)
-	if subject.SerialNumber == "" {
-		_, err := in.ExecContext(ctx, lockMySQL, "enrollment_id", subject.EnrollmentID)
-		return query, args, err
-	}
-	result, err := in.ExecContext(ctx, lockMySQL, "serial_number", subject.SerialNumber)
+// literals executes statements with their arguments in them. To prepare them
+// would be a question more for each, and package database/sql has prepared ones for
+// transactions only that it began itself, which is a question more too.
+type literals struct{ conn *sql.Conn }
+
+func (l literals) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	query, err := literal(query, args)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	joined, err := result.LastInsertId()
+	return l.conn.ExecContext(ctx, query)
+}
+
+func (l literals) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	query, err := literal(query, args)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	if joined == 0 {
-		return d.ofSerialNumberAlone, args[:1], nil
+	return l.conn.QueryContext(ctx, query)
+}
+
+// literal replaces each question mark with an argument. Text and bytes become
+// hexadecimal digits, which mean the same in all modes and character sets.
+func literal(query string, args []any) (string, error) {
+	parts := strings.Split(query, "?")
+	if len(parts) != len(args)+1 {
+		return "", errBounds
 	}
-	_, err = in.ExecContext(ctx, lockJoinedMySQL, subject.SerialNumber)
-	return query, args, err
+	list := []byte(parts[0])
+	for i, arg := range args {
+		switch arg := arg.(type) {
+		case nil:
+			list = append(list, "NULL"...)
+		case int64:
+			list = strconv.AppendInt(list, arg, 10)
+		case string:
+			list = append(hex.AppendEncode(append(list, "X'"...), []byte(arg)), '\'')
+		case []byte:
+			list = append(hex.AppendEncode(append(list, "X'"...), arg), '\'')
+		default:
+			return "", errBounds
+		}
+		list = append(list, parts[i+1]...)
+	}
+	return string(list), nil
+}
+
+func (d *mySQL) lock(_ context.Context, _ session, subject escrow.Subject) (query string, args []any, err error) {
+	if subject.SerialNumber != "" {
+		return "CALL activationlock_lock_serial_number(?)", []any{subject.SerialNumber}, nil
+	}
+	return "CALL activationlock_lock_enrollment_id(?)", []any{subject.EnrollmentID}, nil
+}
+
+func (d *mySQL) lockAudit(ctx context.Context, in session) error {
+	_, err := in.ExecContext(ctx, "CALL activationlock_lock(?, ?)", "audit", "")
+	return err
 }
 
 func (d *mySQL) join(ctx context.Context, in session, enrollmentID, serialNumber string) error {
-	if _, err := in.ExecContext(ctx, lockJoinMySQL, serialNumber); err != nil {
-		return err
-	}
-	if _, err := in.ExecContext(ctx, lockMySQL, "enrollment_id", enrollmentID); err != nil {
-		return err
-	}
-	_, err := in.ExecContext(ctx, joinMySQL, serialNumber, enrollmentID)
+	_, err := in.ExecContext(ctx, "CALL activationlock_join(?, ?)", enrollmentID, serialNumber)
 	return err
 }
 
@@ -96,7 +189,7 @@ func (d *mySQL) migrate(ctx context.Context, t *transaction) error {
 			return err
 		}
 		if !locked.Valid {
-			return &failure{doing: "lock", err: errors.New("the connection is to no database of the server"), clean: true}
+			return errors.New("the connection is to no database of the server")
 		}
 	}
 	if err := d.check(ctx, t); err != nil {
@@ -105,14 +198,37 @@ func (d *mySQL) migrate(ctx context.Context, t *transaction) error {
 	if err := apply(ctx, t, MySQL, " ENGINE = InnoDB", "INSERT INTO activationlock_migrations (version, name) VALUES (?, ?)"); err != nil {
 		return err
 	}
+	if err := d.makeProcedures(ctx, t); err != nil {
+		return err
+	}
 	engines, err := pairs(ctx, t, `SELECT table_name, engine FROM information_schema.tables
-		WHERE table_schema = DATABASE() AND table_name LIKE 'activationlock\_%'`)
+		WHERE table_schema = DATABASE() AND table_name LIKE 'activationlock%'`)
 	if err != nil {
 		return err
 	}
 	for table, engine := range engines {
 		if engine != "InnoDB" {
 			return &UnsafeError{"the engine of " + table, engine, "ALTER TABLE " + table + " ENGINE = InnoDB"}
+		}
+	}
+	return nil
+}
+
+// makeProcedures makes the procedures that are missing, at each start and not as
+// a migration: backups leave them out unless told otherwise. Those that are there
+// are not touched, since other servers may be using them.
+func (d *mySQL) makeProcedures(ctx context.Context, in session) error {
+	there, err := pairs(ctx, in, `SELECT routine_name, routine_type FROM information_schema.routines
+		WHERE routine_schema = DATABASE() AND routine_type = 'PROCEDURE' AND routine_name LIKE 'activationlock%'`)
+	if err != nil {
+		return err
+	}
+	for name, create := range proceduresMySQL() {
+		if _, ok := there[name]; ok {
+			continue
+		}
+		if _, err := in.ExecContext(ctx, create); err != nil {
+			return fmt.Errorf("procedure %s: %w", name, err)
 		}
 	}
 	return nil

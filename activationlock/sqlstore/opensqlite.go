@@ -131,6 +131,9 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	for _, pragma := range []string{
 		fmt.Sprintf("PRAGMA busy_timeout = %d", busyTimeout.Milliseconds()),
 		"PRAGMA synchronous = FULL",
+		// Or macOS leaves what is synced in the drive. Elsewhere they mean nothing.
+		"PRAGMA fullfsync = ON",
+		"PRAGMA checkpoint_fullfsync = ON",
 		"PRAGMA journal_mode = WAL",
 	} {
 		if err := execute(ctx, conn, pragma); err != nil {

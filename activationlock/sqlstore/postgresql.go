@@ -37,6 +37,11 @@ func (d *postgreSQL) lock(_ context.Context, _ session, subject escrow.Subject) 
 	return query + "enrollment_id($1)", []any{subject.EnrollmentID}, nil
 }
 
+func (d *postgreSQL) lockAudit(ctx context.Context, in session) error {
+	_, err := in.ExecContext(ctx, "SELECT activationlock_lock('audit', '')")
+	return err
+}
+
 func (d *postgreSQL) join(ctx context.Context, in session, enrollmentID, serialNumber string) error {
 	_, err := in.ExecContext(ctx, "SELECT activationlock_join($1, $2)", enrollmentID, serialNumber)
 	return err

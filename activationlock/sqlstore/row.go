@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/activationlock/sdk/bypasscode"
 	"github.com/activationlock/sdk/bypasscode/escrow"
@@ -31,26 +32,26 @@ var columns = []struct {
 	{"kind", func(e *escrow.Entry) field { return (*text)(&e.Kind) }},
 	{"first_seen", func(e *escrow.Entry) field { return (*instant)(&e.FirstSeen) }},
 
-	{"state", func(e *escrow.Entry) field { return (*text)(&e.State) }},
+	{"state", func(e *escrow.Entry) field { return (*detail)(&e.State) }},
 	{"state_since", func(e *escrow.Entry) field { return (*instant)(&e.StateSince) }},
-	{"state_reason", func(e *escrow.Entry) field { return (*text)(&e.StateReason) }},
-	{"cause", func(e *escrow.Entry) field { return (*text)(&e.Cause) }},
-	{"given_by", func(e *escrow.Entry) field { return (*text)(&e.EnrollmentID) }},
-	{"command_uuid", func(e *escrow.Entry) field { return (*text)(&e.CommandUUID) }},
+	{"state_reason", func(e *escrow.Entry) field { return (*detail)(&e.StateReason) }},
+	{"cause", func(e *escrow.Entry) field { return (*detail)(&e.Cause) }},
+	{"given_by", func(e *escrow.Entry) field { return (*detail)(&e.EnrollmentID) }},
+	{"command_uuid", func(e *escrow.Entry) field { return (*detail)(&e.CommandUUID) }},
 	{"asked_at", func(e *escrow.Entry) field { return (*instant)(&e.AskedAt) }},
 	{"received_at", func(e *escrow.Entry) field { return (*instant)(&e.ReceivedAt) }},
 	{"last_seen", func(e *escrow.Entry) field { return (*instant)(&e.LastSeen) }},
 	{"stale_since", func(e *escrow.Entry) field { return (*instant)(&e.StaleSince) }},
-	{"stale_reason", func(e *escrow.Entry) field { return (*text)(&e.StaleReason) }},
+	{"stale_reason", func(e *escrow.Entry) field { return (*detail)(&e.StaleReason) }},
 	{"deleted_at", func(e *escrow.Entry) field { return (*instant)(&e.DeletedAt) }},
-	{"device_serial_number", func(e *escrow.Entry) field { return (*text)(&e.Device.SerialNumber) }},
-	{"device_udid", func(e *escrow.Entry) field { return (*text)(&e.Device.UDID) }},
-	{"device_product_type", func(e *escrow.Entry) field { return (*text)(&e.Device.ProductType) }},
-	{"device_imei", func(e *escrow.Entry) field { return (*text)(&e.Device.IMEI) }},
-	{"device_imei2", func(e *escrow.Entry) field { return (*text)(&e.Device.IMEI2) }},
-	{"device_meid", func(e *escrow.Entry) field { return (*text)(&e.Device.MEID) }},
+	{"device_serial_number", func(e *escrow.Entry) field { return (*detail)(&e.Device.SerialNumber) }},
+	{"device_udid", func(e *escrow.Entry) field { return (*detail)(&e.Device.UDID) }},
+	{"device_product_type", func(e *escrow.Entry) field { return (*detail)(&e.Device.ProductType) }},
+	{"device_imei", func(e *escrow.Entry) field { return (*detail)(&e.Device.IMEI) }},
+	{"device_imei2", func(e *escrow.Entry) field { return (*detail)(&e.Device.IMEI2) }},
+	{"device_meid", func(e *escrow.Entry) field { return (*detail)(&e.Device.MEID) }},
 	{"hash", func(e *escrow.Entry) field { return (*hash)(&e.Hash) }},
-	{"digest", func(e *escrow.Entry) field { return (*text)(&e.Digest) }},
+	{"digest", func(e *escrow.Entry) field { return (*detail)(&e.Digest) }},
 	{"sealed", func(e *escrow.Entry) field { return (*blob)(&e.Sealed) }},
 	{"recovery_copy", func(e *escrow.Entry) field { return (*blob)(&e.RecoveryCopy) }},
 }
@@ -101,7 +102,10 @@ func scan(rows *sql.Rows) (found []filed, err error) {
 		}
 		found = append(found, f)
 	}
-	return found, rows.Err()
+	if rows.Err() != nil {
+		return nil, rows.Err()
+	}
+	return found, rows.Close() // after the answer to a CALL, too
 }
 
 // entriesOf leaves the places out.
@@ -135,6 +139,28 @@ func (t *text) Scan(src any) error {
 		*t = text(src)
 	default:
 		return errColumn
+	}
+	return nil
+}
+
+// detail is text that is written again when its entry changes. What is damaged is
+// made into what can be kept, or nothing of its subject could change any more, and
+// no new code supersede it.
+type detail string
+
+func (d detail) Value() (driver.Value, error) { return text(d).Value() }
+
+func (d *detail) Scan(src any) error {
+	if err := (*text)(d).Scan(src); err != nil {
+		return err
+	}
+	if s := string(*d); s != "" && !escrow.ValidIdentifier(s) {
+		s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "?"), "?")
+		for len(s) > escrow.MaxIdentifier {
+			_, last := utf8.DecodeLastRuneInString(s)
+			s = s[:len(s)-last]
+		}
+		*d = detail(s)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"runtime"
 	"strconv"
 
 	"github.com/activationlock/sdk/bypasscode/escrow"
@@ -22,12 +23,13 @@ type sqlite struct {
 const (
 	joinSQLite     = "INSERT INTO activationlock_joins (serial_number, enrollment_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
 	settingsSQLite = `SELECT (SELECT journal_mode FROM pragma_journal_mode), (SELECT encoding FROM pragma_encoding),
-		(SELECT synchronous FROM pragma_synchronous), (SELECT timeout FROM pragma_busy_timeout)`
+		(SELECT synchronous FROM pragma_synchronous), (SELECT timeout FROM pragma_busy_timeout),
+		(SELECT fullfsync FROM pragma_fullfsync)`
 )
 
 func newSQLite(db *sql.DB) *sqlite {
 	s := newStatements(func(int) string { return "?" })
-	return &sqlite{s, &prepared{db: db, list: append(s.all(), joinSQLite, settingsSQLite)}, make(chan struct{}, 1)}
+	return &sqlite{s, newPrepared(db, append(s.all(), joinSQLite, settingsSQLite)), make(chan struct{}, 1)}
 }
 
 func (d *sqlite) enter(ctx context.Context) (leave func(), err error) {
@@ -63,21 +65,33 @@ func (d *sqlite) immediate(ctx context.Context, t *transaction) (*sql.Tx, error)
 
 // check refuses a connection whose commits may be lost.
 func (d *sqlite) check(ctx context.Context, in session) error {
-	var journal, encoding string
-	var synchronous, timeout int
-	err := one(ctx, in, settingsSQLite, &journal, &encoding, &synchronous, &timeout)
+	var s sqliteSettings
+	if err := one(ctx, in, settingsSQLite, &s.journal, &s.encoding, &s.synchronous, &s.timeout, &s.fullfsync); err != nil {
+		return err
+	}
+	return s.check(runtime.GOOS)
+}
+
+// sqliteSettings are those of a connection.
+type sqliteSettings struct {
+	journal, encoding    string
+	synchronous, timeout int
+	fullfsync            bool
+}
+
+func (s sqliteSettings) check(goos string) error {
 	const all = ", on each connection (OpenSQLite does it)"
 	switch {
-	case err != nil:
-		return err
-	case journal != "wal":
-		return &UnsafeError{"journal_mode", journal, "PRAGMA journal_mode = WAL" + all}
-	case synchronous < 2: // FULL; 3 is EXTRA
-		return &UnsafeError{"synchronous", strconv.Itoa(synchronous), "PRAGMA synchronous = FULL" + all}
-	case timeout <= 0:
-		return &UnsafeError{"busy_timeout", strconv.Itoa(timeout), fmt.Sprintf("PRAGMA busy_timeout = %d", busyTimeout.Milliseconds()) + all}
-	case encoding != "UTF-8":
-		return &UnsafeError{"encoding", encoding, `PRAGMA encoding = 'UTF-8', in a new database`}
+	case s.journal != "wal":
+		return &UnsafeError{"journal_mode", s.journal, "PRAGMA journal_mode = WAL" + all}
+	case s.synchronous < 2: // FULL; 3 is EXTRA
+		return &UnsafeError{"synchronous", strconv.Itoa(s.synchronous), "PRAGMA synchronous = FULL" + all}
+	case s.timeout <= 0:
+		return &UnsafeError{"busy_timeout", strconv.Itoa(s.timeout), fmt.Sprintf("PRAGMA busy_timeout = %d", busyTimeout.Milliseconds()) + all}
+	case s.encoding != "UTF-8":
+		return &UnsafeError{"encoding", s.encoding, `PRAGMA encoding = 'UTF-8', in a new database`}
+	case !s.fullfsync && goos == "darwin": // which leaves what is synced in the drive
+		return &UnsafeError{"fullfsync", "0", "PRAGMA fullfsync = ON" + all}
 	}
 	return nil
 }
@@ -86,6 +100,8 @@ func (d *sqlite) lock(_ context.Context, _ session, subject escrow.Subject) (que
 	query, args = d.of(subject)
 	return query, args, nil
 }
+
+func (d *sqlite) lockAudit(context.Context, session) error { return nil } // the database is
 
 func (d *sqlite) join(ctx context.Context, in session, enrollmentID, serialNumber string) error {
 	_, err := in.ExecContext(ctx, joinSQLite, serialNumber, enrollmentID)

@@ -15,7 +15,7 @@
 // database that is set up otherwise, and says which line mends it:
 //
 //   - SQLite: journal_mode WAL, synchronous FULL or EXTRA, a busy_timeout,
-//     encoding UTF-8. They belong to the connection, so they are looked at again
+//     encoding UTF-8, on macOS fullfsync. They belong to the connection, so they are looked at again
 //     in each transaction that writes; [OpenSQLite] sets them.
 //   - PostgreSQL: fsync and full_page_writes on, server_encoding UTF8, and
 //     synchronous_commit, which transactions that write turn on where it is off.
@@ -30,6 +30,14 @@
 // All have names that begin with activationlock_, in the schema of the
 // connection; the files of folder migrations explain their columns. Whoever
 // reads them sees whose codes there are, but no codes: those are sealed.
+//
+// # Rights
+//
+// On MySQL the user needs CREATE, SELECT, INSERT, UPDATE, EXECUTE and, where
+// procedures are missing, CREATE ROUTINE, all on the connection's database. Codes
+// are locked and read by procedures, which run with the rights of their caller.
+// mysqldump leaves procedures out unless it is told --routines; [Store.Migrate]
+// makes those that are missing, and until then each update fails.
 //
 // # Errors
 //

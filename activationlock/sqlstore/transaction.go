@@ -66,8 +66,7 @@ func (s *Store) transact(ctx context.Context, change func(session) error) error 
 	for attempt := 1; ; attempt++ {
 		err := s.run(ctx, func(t *transaction) error {
 			if err := s.dialect.begin(ctx, t); err != nil {
-				// A dead connection is one of which the pool did not know.
-				return failed("begin", err, errors.Is(err, driver.ErrBadConn))
+				return failedFirst("begin", err)
 			}
 			return change(t)
 		})

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/activationlock/sdk/activationlock/storetest"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/examples/internal/database"
 )
@@ -29,6 +30,22 @@ func TestEscrow(t *testing.T) {
 				return func(t *testing.T) escrow.Store {
 					store, _ := storage.Store(t)
 					return store.Escrow()
+				}
+			})
+		})
+	}
+}
+
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	for _, d := range database.Dialects {
+		t.Run(string(d), func(t *testing.T) {
+			t.Parallel()
+			storetest.Audit(t, func(t *testing.T, _ func() time.Time) func(*testing.T) audit.Store {
+				storage := database.New(t, d)
+				return func(t *testing.T) audit.Store {
+					store, _ := storage.Store(t)
+					return store.Audit()
 				}
 			})
 		})

@@ -166,6 +166,13 @@ func TestTurnLost(t *testing.T) {
 		require.Error(t, err)
 		require.Equal(t, []int{5, 5}, []int{tries, calls})
 
+		if storage.Dialect != sqlstore.SQLite {
+			first := map[sqlstore.Dialect]string{sqlstore.PostgreSQL: "SELECT seq", sqlstore.MySQL: "CALL"}[storage.Dialect]
+			tries, calls, err = update(first, 5)
+			require.Error(t, err)
+			require.Equal(t, []int{5, 0}, []int{tries, calls})
+		}
+
 		tries, calls, err = update("COMMIT", 1)
 		require.Error(t, err, "nobody knows whether it was committed")
 		require.Equal(t, []int{1, 1}, []int{tries, calls})

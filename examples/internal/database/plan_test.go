@@ -60,14 +60,21 @@ func TestPlans(t *testing.T) {
 		}
 		if storage.Dialect == sqlstore.PostgreSQL {
 			db = storage.With("enable_seqscan", "off").Open(t) // which is better for small tables
-			// What is in functions.
-			for _, inner := range []string{
+		}
+		for _, inner := range map[sqlstore.Dialect][]string{ // what is in functions and procedures
+			sqlstore.PostgreSQL: {
 				"SELECT j.enrollment_id FROM activationlock_joins AS j WHERE j.serial_number = $1 ORDER BY j.enrollment_id",
 				"SELECT c.* FROM activationlock_codes AS c WHERE c.serial_number = $1",
 				"SELECT c.* FROM activationlock_codes AS c WHERE c.enrollment_id = $1",
-			} {
-				seen[inner] = true
-			}
+			},
+			sqlstore.MySQL: { // besides those that are used outside too
+				"SELECT 'enrollment_id', enrollment_id FROM activationlock_joins WHERE serial_number = ? ORDER BY enrollment_id",
+				"SELECT * FROM activationlock_codes WHERE serial_number = ?",
+				"SELECT 1 FROM activationlock_codes WHERE serial_number = ?",
+				"SELECT 1 FROM activationlock_codes WHERE enrollment_id = ?",
+			},
+		}[storage.Dialect] {
+			seen[inner] = true
 		}
 		for query := range seen {
 			if strings.Contains(query, "activationlock_lock_") {
@@ -86,6 +93,7 @@ func explain(t *testing.T, db *sql.DB, d sqlstore.Dialect, query string) string 
 	t.Helper()
 	var args []any
 	switch n := strings.Count(query, "?") + strings.Count(query, "$"); {
+	case n == 0: // MySQL's have literals
 	case strings.Contains(query, "LIMIT"):
 		args = []any{"150", 10}
 	case strings.HasPrefix(query, "UPDATE"):
@@ -98,9 +106,6 @@ func explain(t *testing.T, db *sql.DB, d sqlstore.Dialect, query string) string 
 		for range n {
 			args = append(args, "serial 2")
 		}
-	}
-	if strings.Contains(query, "ON DUPLICATE") {
-		query = query[strings.Index(query, "SELECT"):strings.Index(query, "ON DUPLICATE")]
 	}
 	prefix := "EXPLAIN "
 	if d == sqlstore.SQLite {

@@ -33,7 +33,7 @@ func unsafe(t *testing.T, storage database.Storage, setting, mend string) {
 
 func pragmas(list ...string) string { return "?_pragma=" + strings.Join(list, "&_pragma=") }
 
-var safePragmas = []string{"busy_timeout(1000)", "journal_mode(WAL)", "synchronous(FULL)"}
+var safePragmas = []string{"busy_timeout(1000)", "journal_mode(WAL)", "synchronous(FULL)", "fullfsync(ON)"}
 
 func TestUnsafeSQLite(t *testing.T) {
 	t.Parallel()

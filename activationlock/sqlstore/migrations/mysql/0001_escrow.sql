@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS activationlock_joins (
 -- A row for whatever a code was filed under. Whoever changes its codes changes
 -- its row first, and so holds its lock.
 CREATE TABLE IF NOT EXISTS activationlock_locks (
-    kind VARBINARY(16) NOT NULL, -- serial_number or enrollment_id
+    kind VARBINARY(16) NOT NULL, -- serial_number, enrollment_id or audit
     id VARBINARY(255) NOT NULL,
     updates BIGINT NOT NULL DEFAULT 0,
     joined BIGINT NOT NULL DEFAULT 0, -- 1 for a serial number with joins
