@@ -90,26 +90,34 @@ func (p *prepared) prepare(ctx context.Context) error {
 	return nil
 }
 
-func (p *prepared) reader() session { return preparedSession{p.ready, nil} }
+func (p *prepared) reader() session { return preparedSession{p.db, p.ready, nil} }
 
-// preparedSession executes prepared statements, in a transaction unless it is
-// nil.
+// preparedSession executes statements, prepared ones as such, in a transaction
+// unless it is nil.
 type preparedSession struct {
+	session
 	ready map[string]*sql.Stmt
 	tx    *sql.Tx
 }
 
 func (s preparedSession) statement(ctx context.Context, query string) *sql.Stmt {
-	if s.tx != nil {
-		return s.tx.StmtContext(ctx, s.ready[query])
+	statement := s.ready[query]
+	if statement != nil && s.tx != nil {
+		return s.tx.StmtContext(ctx, statement)
 	}
-	return s.ready[query]
+	return statement
 }
 
 func (s preparedSession) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return s.statement(ctx, query).ExecContext(ctx, args...)
+	if statement := s.statement(ctx, query); statement != nil {
+		return statement.ExecContext(ctx, args...)
+	}
+	return s.session.ExecContext(ctx, query, args...)
 }
 
 func (s preparedSession) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return s.statement(ctx, query).QueryContext(ctx, args...)
+	if statement := s.statement(ctx, query); statement != nil {
+		return statement.QueryContext(ctx, args...)
+	}
+	return s.session.QueryContext(ctx, query, args...)
 }

@@ -31,10 +31,11 @@ func (s *statements) of(subject escrow.Subject) (query string, args []any) {
 
 func (s *statements) queries() *statements { return s }
 
+// all are those of codes. Those of the audit are not among them, since what is
+// prepared has to be there, and codes come out of older databases too.
 func (s *statements) all() []string {
 	return []string{
 		s.ofSerialNumber, s.ofEnrollmentID, s.scan, s.insert, s.update, s.joined,
-		s.lastAudit, s.scanAudit, s.insertAudit,
 	}
 }
 

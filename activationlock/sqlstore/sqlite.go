@@ -47,7 +47,7 @@ func (d *sqlite) begin(ctx context.Context, t *transaction) error {
 	if err != nil {
 		return err
 	}
-	t.session = preparedSession{d.ready, tx}
+	t.session = preparedSession{tx, d.ready, tx}
 	return d.check(ctx, t)
 }
 

@@ -75,7 +75,7 @@ type Config struct {
 	// Audit is told of each code before it leaves, and of other acts of people.
 	// Without one nothing can be revealed, exported, imported, purged or rotated.
 	Audit *audit.Log
-	// Allow decides whether somebody may have a code; its error is the reason why
+	// Allow decides whether somebody may have a code, by a reveal or an export; its error is the reason why
 	// not, and goes to whoever asked. Default [Allow].
 	Allow func(context.Context, Reveal, Record) error
 	Clock func() time.Time // of the audit; default time.Now
@@ -285,8 +285,15 @@ func (e *Escrow) Records(ctx context.Context, subject Subject) ([]Record, error)
 	for _, entry := range slices.Backward(entries) { // of the same moment, the later filed first
 		records = append(records, entry.Record)
 	}
+	rank := map[string]int{}
+	for _, r := range records {
+		rank[r.ID] = r.State.rank()
+		if slices.ContainsFunc(records, r.behind) {
+			rank[r.ID] = Superseded.rank()
+		}
+	}
 	slices.SortStableFunc(records, func(a, b Record) int {
-		return cmp.Or(cmp.Compare(a.State.rank(), b.State.rank()), b.LastSeen.Compare(a.LastSeen))
+		return cmp.Or(cmp.Compare(rank[a.ID], rank[b.ID]), b.LastSeen.Compare(a.LastSeen))
 	})
 	return records, nil
 }

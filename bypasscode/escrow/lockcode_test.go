@@ -3,6 +3,7 @@ package escrow_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -560,12 +561,17 @@ func TestRecordsInTheOrderOfTheirWorth(t *testing.T) {
 	for i, state := range states {
 		for _, seen := range []int{9, 1} {
 			id := fmt.Sprint(state, seen)
-			want = append(want, id)
+			if id != "current1" {
+				want = append(want, id)
+			}
 			write(t, store, escrow.Entry{Record: escrow.Record{
 				ID: id, Subject: bySerial, Kind: bypasscode.Device, State: state, LastSeen: at((i*5)%7*10 + seen),
 			}})
 		}
 	}
+	// A current one that stands behind another, as after a merge, is one among the
+	// superseded; it was seen first of them.
+	want = slices.Insert(want, slices.Index(want, "superseded1")+1, "current1")
 	var got []string
 	for _, r := range records(t, with(t, store), bySerial) {
 		got = append(got, r.ID)

@@ -1,6 +1,7 @@
 package escrow
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,8 +35,8 @@ type Portable struct {
 // 256, so that whoever stops early leaves up to 255 entries of codes that were
 // not taken.
 //
-// A code that cannot be read comes with its Err (see [Escrow.Reveal]), is not in
-// the audit, and stops nothing; purged records are left out. An error ends it:
+// A code that Config.Allow refuses (the Purpose is [ToExport]) or that cannot be
+// read comes with its Err (see [Escrow.Reveal]) and stops nothing; purged records are left out. An error ends it:
 // [ErrNoAudit], [ErrNoOpener], the context's, or one of store or audit; what came
 // before it is good, and the last ID that came says where to go on.
 func (e *Escrow) Export(ctx context.Context, by Act, after string) iter.Seq2[Portable, error] {
@@ -74,12 +75,15 @@ func (e *Escrow) export(ctx context.Context, by Act, after string, yield func(Po
 					return err
 				}
 			}
-			p.Text, p.Err = e.open(ctx, entry.Subject, entry)
+			wish := Reveal{Subject: entry.Subject, RecordID: entry.ID, Act: by, Purpose: ToExport}
+			if refused := e.allow(ctx, wish, entry.Record); refused != nil {
+				p.Err = fmt.Errorf("%w: %w", ErrRefused, refused)
+				events = append(events, e.event(audit.Refused, by, entry.Subject, entry.ID, "to export"))
+			} else if p.Text, p.Err = e.open(ctx, entry.Subject, entry); p.Err == nil {
+				events = append(events, e.event(audit.Exported, by, entry.Subject, entry.ID, ""))
+			}
 			if ctx.Err() != nil {
 				return ctx.Err() // no fault of the code
-			}
-			if p.Err == nil {
-				events = append(events, e.event(audit.Exported, by, entry.Subject, entry.ID, ""))
 			}
 			portables = append(portables, p)
 		}
@@ -150,11 +154,13 @@ type Imported struct {
 //     and have no ID are kept each time.) A purged record stays purged.
 //   - An ID that another code has fails.
 //   - A code that comes as [Current] where there is a current one of its kind and
-//     subject becomes [Superseded], unless it was seen later than that and was
-//     not told (see [CauseImport], [CauseManual]) where that was given by the
-//     device. Then both are current, and [Escrow.Records] lists the later seen
-//     first, until the device gives a code. So after two servers are merged the
-//     records are still in the order in which to try them.
+//     subject becomes [Superseded], unless it counts for more: a device gave it
+//     and that one was told (see [CauseImport], [CauseManual]), or else it was
+//     seen later. Then both are current, until the device gives a code, and
+//     [Escrow.Records] lists the lesser one among the superseded. So after two
+//     servers are merged the records are still in the order in which to try them.
+//   - What the other escrow learned of a code that is here already, that it was
+//     seen again, worked or is void, is not taken over.
 //   - Disputed, void and other states are kept.
 //
 // Strings that no record can hold (see [ValidIdentifier]), and times that none
@@ -265,7 +271,7 @@ func adopt(entries []Entry, fresh Entry) (added []Entry, kept Record, outcome Ou
 			}
 			return nil, e.Record, Known, nil
 		}
-		if known < 0 && e.State != Purged && e.same(fresh) {
+		if e.State != Purged && e.same(fresh) && (known < 0 || nearer(e.Record, entries[known].Record, fresh.Subject)) {
 			known = i
 		}
 	}
@@ -274,12 +280,25 @@ func adopt(entries []Entry, fresh Entry) (added []Entry, kept Record, outcome Ou
 	}
 	if fresh.State == Current && slices.ContainsFunc(entries, func(e Entry) bool {
 		// Those of joined enrollments have a current one of their own.
-		return e.State == Current && e.Kind == fresh.Kind && e.Subject == fresh.Subject &&
-			(!fresh.LastSeen.After(e.LastSeen) || fresh.Cause.told() && !e.Cause.told())
+		return e.State == Current && e.Kind == fresh.Kind && e.Subject == fresh.Subject && !e.behind(fresh.Record)
 	}) {
 		fresh.enter(Superseded, time.Time{}, "")
 	}
 	return []Entry{fresh}, fresh.Record, Added, nil
+}
+
+// nearer decides which of two records of one code is the known one: that of the
+// subject itself, else the one of more worth. It goes by no order of filing, which
+// a dry run does not know.
+func nearer(a, b Record, to Subject) bool {
+	worth := func(r Record) int {
+		if r.Subject == to {
+			return -1
+		}
+		return r.State.rank()
+	}
+	return cmp.Or(cmp.Compare(worth(a), worth(b)), b.LastSeen.Compare(a.LastSeen),
+		cmp.Compare(a.Subject.SerialNumber+a.Subject.EnrollmentID, b.Subject.SerialNumber+b.Subject.EnrollmentID)) < 0
 }
 
 // arrive checks a row of elsewhere, and makes it fit.
@@ -293,14 +312,19 @@ func (p *Portable) arrive() error {
 	case !r.Subject.valid():
 		return errors.New("escrow: there is no serial number, or one that cannot be kept")
 	}
-	if _, err := bypasscode.ParseLenient(r.Subject.SerialNumber, false); err == nil { // mixed-up columns
+	if isCode(r.Subject.SerialNumber) { // mixed-up columns
 		return errors.New("escrow: the serial number is a code, which would be kept unsealed")
 	}
+	for _, s := range []*string{&r.ID, &r.EnrollmentID, &r.CommandUUID} { // random, so they may look like codes
+		if !ValidIdentifier(*s) {
+			*s = ""
+		}
+	}
 	for _, s := range []*string{
-		&r.ID, &r.StateReason, &r.EnrollmentID, &r.CommandUUID, &r.StaleReason, &r.Device.SerialNumber, &r.Device.UDID,
+		&r.StateReason, &r.StaleReason, &r.Device.SerialNumber, &r.Device.UDID,
 		&r.Device.ProductType, &r.Device.IMEI, &r.Device.IMEI2, &r.Device.MEID,
 	} {
-		if !ValidIdentifier(*s) {
+		if !ValidIdentifier(*s) || isCode(*s) { // which would be kept unsealed
 			*s = ""
 		}
 	}
@@ -339,6 +363,11 @@ func (p *Portable) arrive() error {
 		return errors.Join(errHash, err)
 	}
 	return nil
+}
+
+func isCode(s string) bool {
+	_, err := bypasscode.ParseLenient(s, false)
+	return err == nil
 }
 
 var errHash = errors.New("escrow: the hash is not that of the code")

@@ -926,3 +926,124 @@ func TestImportIsCounted(t *testing.T) {
 	}
 	require.Len(t, l.entries(t), 1)
 }
+
+// However two servers are merged, the records come in the order in which to try
+// them: what a device gave before what was told, then the one seen last.
+func TestMergedRecordsAreInOrder(t *testing.T) {
+	t.Parallel()
+	row := func(n, hour int, state escrow.State, cause escrow.Cause) escrow.Portable {
+		return escrow.Portable{Record: escrow.Record{
+			Subject: bySerial, Kind: bypasscode.Device, State: state, Cause: cause, FirstSeen: at(hour), LastSeen: at(hour),
+		}, Text: bypasscode.NewText(numbered(n))}
+	}
+	given := []escrow.Portable{row(10, 10, escrow.Superseded, escrow.CauseSchedule), row(11, 11, escrow.Current, escrow.CauseSchedule)}
+	own := []escrow.Portable{row(5, 5, escrow.Current, escrow.CauseEnrollment)}
+	told := []escrow.Portable{row(20, 20, escrow.Current, escrow.CauseImport)}
+	for _, test := range []struct {
+		imports [][]escrow.Portable
+		want    []string
+	}{
+		{[][]escrow.Portable{own, given}, []string{numbered(11), numbered(10), numbered(5)}},
+		{[][]escrow.Portable{given, own}, []string{numbered(11), numbered(10), numbered(5)}},
+		{[][]escrow.Portable{told, given}, []string{numbered(11), numbered(20), numbered(10)}},
+		{[][]escrow.Portable{given, told}, []string{numbered(11), numbered(20), numbered(10)}},
+		{[][]escrow.Portable{told, own, given}, []string{numbered(11), numbered(20), numbered(10), numbered(5)}},
+	} {
+		e := newEscrow(t)
+		for _, rows := range test.imports {
+			for result, err := range e.Import(t.Context(), escrow.Import{Act: act}, func(yield func(escrow.Portable, error) bool) {
+				for _, p := range rows {
+					if !yield(p, nil) {
+						return
+					}
+				}
+			}) {
+				require.NoError(t, err)
+				require.Equal(t, escrow.Added, result.Outcome)
+			}
+		}
+		var got []string
+		for _, r := range records(t, e, bySerial) {
+			got = append(got, reveal(t, e, bySerial, r.ID))
+		}
+		require.Equal(t, test.want, got)
+		// The device's next code puts an end to all doubts.
+		capture(t, e, asked(numbered(30), "1", 30))
+		currents := 0
+		for _, r := range records(t, e, bySerial) {
+			if r.State == escrow.Current {
+				currents++
+			}
+		}
+		require.Equal(t, 1, currents)
+	}
+}
+
+// The rule has its say over exports too, and what it refuses is in the audit.
+func TestExportIsForAllowToDecide(t *testing.T) {
+	t.Parallel()
+	no := errors.New("not these")
+	e, l := audited(t, escrow.Config{Store: memstore.New().Escrow(), Allow: func(_ context.Context, r escrow.Reveal, record escrow.Record) error {
+		require.Equal(t, escrow.ToExport, r.Purpose)
+		require.Equal(t, act, r.Act)
+		require.Equal(t, record.ID, r.RecordID)
+		if record.Subject == bySerial {
+			return no
+		}
+		return nil
+	}})
+	capture(t, e, asked(code, "1", 1), of(byEnrollment, asked(code2, "2", 2)))
+	refused := 0
+	for p, err := range e.Export(t.Context(), act, "") {
+		require.NoError(t, err)
+		if p.Err != nil {
+			refused++
+			require.ErrorIs(t, p.Err, escrow.ErrRefused)
+			require.ErrorIs(t, p.Err, no)
+			require.True(t, p.Text.IsZero())
+			require.Equal(t, bySerial, p.Record.Subject)
+		} else {
+			require.Equal(t, code2, p.Text.Reveal())
+		}
+	}
+	require.Equal(t, 1, refused)
+	require.ElementsMatch(t, []audit.Act{audit.Refused, audit.Exported}, l.acts(t))
+	_, err := e.Reveal(t.Context(), escrow.Reveal{Subject: byEnrollment, RecordID: "x", Act: act, Purpose: escrow.ToExport})
+	require.ErrorContains(t, err, "purpose")
+}
+
+// A code that stands in another column is not kept there in clear.
+func TestImportKeepsNoCodeInClear(t *testing.T) {
+	t.Parallel()
+	store := memstore.New().Escrow()
+	e := with(t, store)
+	row := escrow.Portable{Record: escrow.Record{
+		Subject: bySerial, Kind: bypasscode.Device, State: escrow.Current, Cause: escrow.CauseImport, LastSeen: at(1), StateReason: code2,
+		StaleReason: code2, Device: escrow.Device{UDID: strings.ToLower(code2), ProductType: code2, IMEI: code2, IMEI2: code2, MEID: code2},
+	}, Text: bypasscode.NewText(code)}
+	rows := func(yield func(escrow.Portable, error) bool) { yield(row, nil) }
+	for result, err := range e.Import(t.Context(), escrow.Import{Act: act}, rows) {
+		require.NoError(t, err)
+		require.Equal(t, escrow.Added, result.Outcome)
+	}
+	require.NotContains(t, strings.ToUpper(fmt.Sprintf("%+v", scan(t, store)[0].Record)), code2)
+}
+
+// Identifiers are random, and may by chance have the form of a code.
+func TestImportKeepsIdentifiersThatLookLikeCodes(t *testing.T) {
+	t.Parallel()
+	like := strings.ReplaceAll(code2, "-", "")
+	subject := escrow.Subject{EnrollmentID: like}
+	row := escrow.Portable{Record: escrow.Record{
+		ID: like, Subject: subject, Kind: bypasscode.Device, State: escrow.Current, Cause: escrow.CauseSchedule, LastSeen: at(1),
+		EnrollmentID: like, CommandUUID: like,
+	}, Text: bypasscode.NewText(code)}
+	e := newEscrow(t)
+	for result, err := range e.Import(t.Context(), escrow.Import{Act: act}, func(yield func(escrow.Portable, error) bool) { yield(row, nil) }) {
+		require.NoError(t, err)
+		require.Equal(t, escrow.Added, result.Outcome)
+		require.Equal(t, like, result.Record.ID)
+		require.Equal(t, like, result.Record.EnrollmentID)
+		require.Equal(t, like, result.Record.CommandUUID)
+	}
+}

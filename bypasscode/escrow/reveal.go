@@ -17,6 +17,8 @@ const (
 	ToShow Purpose = ""
 	// ToUnlock is to send it to Apple; no person sees it.
 	ToUnlock Purpose = "unlock"
+	// ToExport is to write it into a bundle or a file; see [Escrow.Export].
+	ToExport Purpose = "export"
 )
 
 // Reveal is somebody's wish to have a code.
@@ -31,12 +33,12 @@ type Reveal struct {
 }
 
 // Allow is the rule of who may have a code, unless Config.Allow is another: an
-// unlock may; a person may see the codes of devices that are known to be the
-// company's and locked.
+// unlock and an export may; a person may see the codes of devices that are known
+// to be the company's and locked.
 func Allow(_ context.Context, r Reveal, _ Record) error {
 	yes := func(known *bool) bool { return known != nil && *known }
 	switch {
-	case r.Purpose == ToUnlock, yes(r.CompanyOwned) && yes(r.LockOn):
+	case r.Purpose == ToUnlock, r.Purpose == ToExport, yes(r.CompanyOwned) && yes(r.LockOn):
 		return nil
 	case !yes(r.CompanyOwned):
 		return errors.New("the device is not known to be the company's")
@@ -78,7 +80,7 @@ func (e *Escrow) reveal(ctx context.Context, r Reveal) (bypasscode.Text, error) 
 	}
 	if refused := e.allow(ctx, r, entry.Record); refused != nil {
 		if err := e.note(ctx, audit.Refused, r.Act, r.Subject, r.RecordID, r.claims()); err != nil {
-			return bypasscode.Text{}, errors.Join(ErrRefused, err)
+			return bypasscode.Text{}, fmt.Errorf("%w, and the audit could not be told: %w", ErrRefused, err)
 		}
 		return bypasscode.Text{}, fmt.Errorf("%w: %w", ErrRefused, refused)
 	}

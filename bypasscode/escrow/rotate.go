@@ -27,9 +27,9 @@ type Rotation struct {
 // that fails does not stop the others, and the error is nil then.
 //
 // Rotate can be stopped anywhere and nothing is lost: each record is written by
-// itself. Run it again, from the ID of the last record or from "" for all of
-// them, until Rewrapped and Failed are zero; those that are done take no time.
-// Only then retire the old key. Servers that still run with the old keys seal to
+// itself. Go on from the ID of the last record if it was stopped; then run it
+// again from "", until such a whole run has Rewrapped, Copied and Failed at zero.
+// Those that are done take no time. Only then retire the old key. Servers that still run with the old keys seal to
 // them, so change those first.
 //
 // Rotation keeps the data keys. It does not help against somebody who has an old

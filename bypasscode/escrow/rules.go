@@ -46,6 +46,19 @@ func (s State) rank() int {
 	return len(states)
 }
 
+// behind reports whether a current code counts for less than another current one
+// of its kind and subject, as a merge of two servers can leave them: what the
+// device gave counts for more than what was told, and then what was seen later.
+func (r Record) behind(other Record) bool {
+	if r.State != Current || other.State != Current || r.Kind != other.Kind || r.Subject != other.Subject {
+		return false
+	}
+	if r.Cause.told() != other.Cause.told() {
+		return r.Cause.told()
+	}
+	return r.LastSeen.Before(other.LastSeen)
+}
+
 // same reports whether two entries are known to hold the same code.
 func (e Entry) same(other Entry) bool {
 	return e.Kind == other.Kind && e.Digest != "" && e.Digest == other.Digest

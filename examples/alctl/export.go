@@ -30,7 +30,7 @@ Such a file opens every device in it: destroy it as soon as it has served.`,
 	f.texts(&keys, "key", "`FILE` with a private key that codes are sealed to; may be given more than once")
 	f.publicKeys(&to, "to", "who may open the bundle")
 	f.text(&out, "out", "`FILE` to write to, for you alone; it must not exist")
-	f.text(&after, "after", "only the records after that `ID`")
+	f.text(&after, "after", "only the records after that `ID`; IDs are random, so those are not the newer ones")
 	asCSV := f.Bool("csv", false, "write a CSV file with the codes as they are")
 	if err := a.parse(args, 0); err != nil {
 		return err

@@ -272,7 +272,7 @@ func (i *importing) finish(err error, dryRun bool) error {
 func (f *flags) columns(to *transfer.Columns) {
 	names := map[string]*string{
 		"serial": &to.SerialNumber, "device": &to.DeviceCode, "server": &to.ServerCode, "udid": &to.UDID, "product": &to.ProductType,
-		"imei": &to.IMEI, "imei2": &to.IMEI2, "meid": &to.MEID, "seen": &to.FirstSeen,
+		"imei": &to.IMEI, "imei2": &to.IMEI2, "meid": &to.MEID, "seen": &to.FirstSeen, "last": &to.LastSeen, "state": &to.State,
 	}
 	f.Func("column", "`NAME=COLUMN` of a CSV file; given once for each", func(s string) error {
 		name, column, _ := strings.Cut(s, "=")
@@ -280,7 +280,7 @@ func (f *flags) columns(to *transfer.Columns) {
 		at, known := names[name]
 		switch {
 		case !known:
-			return errors.New("want serial, device, server, udid, product, imei, imei2, meid or seen, and the name of a column")
+			return errors.New("want serial, device, server, udid, product, imei, imei2, meid, seen, last or state, and the name of a column")
 		case column == "":
 			return errors.New("the name of the column is empty")
 		case *at != "":

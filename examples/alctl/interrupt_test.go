@@ -72,7 +72,7 @@ func TestRotateInterrupted(t *testing.T) {
 	exit, stdout, stderr = alctl(t, "\x00", append(rotate, "-after", resume[1])...)
 	require.Zero(t, exit, stderr)
 	require.Equal(t, "2 codes seen, 2 sealed anew, 0 recovery copies made, 0 failed\n", stdout)
-	require.Regexp(t, `^1 of 2 codes\n2 of 2 codes\naudit head: 4:`, stderr)
+	require.Regexp(t, `^1 of 2 codes\n2 of 2 codes\nalctl: now run it once more without -after, before you retire the old key\naudit head: 4:`, stderr)
 }
 
 func TestExportInterrupted(t *testing.T) {

@@ -63,8 +63,12 @@ company's (-company-owned) and locked (-lock-on). Say only what you know.`,
 			continue
 		}
 		r.RecordID = record.ID
+		before := o.head
 		text, err := o.Reveal(ctx, r)
 		if errors.Is(err, escrow.ErrRefused) {
+			if o.head == before { // the audit could not be told
+				return explained(ctx, err)
+			}
 			return refused(r)
 		}
 		if err != nil {

@@ -62,8 +62,12 @@ run again; then and if codes failed, keep the old key.`,
 	}
 	fmt.Fprintf(&c.out, "%d codes seen, %d sealed anew, %d recovery copies made, %d failed\n", done.Seen, done.Rewrapped, done.Copied, done.Failed)
 	switch {
+	case err != nil && done.Failed > 0:
+		return partialError(fmt.Sprintf("%v; keep the old key, and run the same again: %d codes stay as they were", err, done.Failed))
 	case err != nil:
 		return partialError(fmt.Sprintf("%v; to go on: the same with -after %s", err, printable(done.Record.ID)))
+	case done.Failed == 0 && after != "":
+		c.line("alctl: now run it once more without -after, before you retire the old key")
 	case done.Failed > 0:
 		return partialError(fmt.Sprintf("keep the old key: %d of %d codes stay as they were", done.Failed, done.Seen))
 	}

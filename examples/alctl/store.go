@@ -10,9 +10,9 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
@@ -84,13 +84,21 @@ func (a *access) parse(args []string, maxOperands int) error {
 	return nil
 }
 
-// holdsCode reports whether a text, or a word of it, is a bypass code.
+// holdsCode reports whether a text, or words of it that follow each other, are a
+// bypass code.
 func holdsCode(text string) bool {
-	return slices.ContainsFunc(append(strings.Fields(text), text), func(word string) bool {
-		_, err := bypasscode.ParseLenient(strings.Trim(word, `.,;:()"'`), false)
-		return err == nil
-	})
+	words := strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`.,;:()"'=/`, r) })
+	for i := range words {
+		for j := i + 1; j <= min(len(words), i+bypasscodeSymbols); j++ {
+			if _, err := bypasscode.ParseLenient(strings.Join(words[i:j], " "), false); err == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
+
+const bypasscodeSymbols = 26 // as many words, if each is typed by itself
 
 // opened is an escrow that is open.
 type opened struct {
@@ -146,14 +154,20 @@ func (a *access) stores(ctx context.Context, o *opened) (escrow.Store, audit.Sto
 		if o.db, err = sqlstore.OpenSQLite(ctx, "sqlite", a.file); err != nil {
 			return nil, nil, fmt.Errorf("open -store: %w", reason(err))
 		}
-	} else if err := a.connect(ctx, o); err != nil {
+	} else if tables, err := a.connect(ctx, o); err != nil {
 		return nil, nil, err
+	} else if tables == 0 && a.dryRun {
+		memory := memstore.New()
+		return memory.Escrow(), memory.Audit(), nil
 	}
 	store, err := sqlstore.New(o.db, o.dialect)
 	if err != nil {
 		return nil, nil, err
 	}
-	return store.Escrow(), store.Audit(), store.Migrate(ctx)
+	if a.by != nil && !a.dryRun { // who only reads may have no leave to write
+		err = store.Migrate(ctx)
+	}
+	return store.Escrow(), store.Audit(), err
 }
 
 // tablesOfCodes say how many tables of codes there are.
@@ -174,13 +188,13 @@ func (a *access) checkFile(ctx context.Context) error {
 
 // connect connects to a database server. What goes wrong is told without the
 // address, which may have a password in it.
-func (a *access) connect(ctx context.Context, o *opened) error {
+func (a *access) connect(ctx context.Context, o *opened) (tables int, err error) {
 	what, dsn := dsnVariable, os.Getenv(dsnVariable)
 	if a.dsnFile != "" {
 		what = "-dsn-file"
 		content, err := readPrivate(a.dsnFile)
 		if err != nil {
-			return fmt.Errorf("read -dsn-file: %w", err)
+			return 0, fmt.Errorf("read -dsn-file: %w", err)
 		}
 		dsn = strings.TrimSpace(content)
 	}
@@ -189,34 +203,33 @@ func (a *access) connect(ctx context.Context, o *opened) error {
 	case "postgres", "postgresql":
 		config, err := pgx.ParseConfig(dsn)
 		if err != nil {
-			return fmt.Errorf("%s: it is no address of a PostgreSQL database", what)
+			return 0, fmt.Errorf("%s: it is no address of a PostgreSQL database", what)
 		}
 		o.dialect, o.db = sqlstore.PostgreSQL, stdlib.OpenDB(*config)
 	case "mysql":
 		config, err := mysql.ParseDSN(rest)
 		if err != nil {
-			return fmt.Errorf("%s: it is no address of a MySQL database", what)
+			return 0, fmt.Errorf("%s: it is no address of a MySQL database", what)
 		}
 		config.Logger = &mysql.NopLogger{}
 		connector, err := mysql.NewConnector(config)
 		if err != nil {
-			return fmt.Errorf("%s: it is no address of a MySQL database", what)
+			return 0, fmt.Errorf("%s: it is no address of a MySQL database", what)
 		}
 		o.dialect, o.db = sqlstore.MySQL, sql.OpenDB(connector)
 	default:
-		return fmt.Errorf("%s: want postgres://user:password@host/database or mysql://user:password@tcp(host)/database", what)
+		return 0, fmt.Errorf("%s: want postgres://user:password@host/database or mysql://user:password@tcp(host)/database", what)
 	}
 	if err := o.db.PingContext(ctx); err != nil {
-		return fmt.Errorf("%s: no connection: %w", what, unconnected(err))
+		return 0, fmt.Errorf("%s: no connection: %w", what, unconnected(err))
 	}
-	var tables int
 	if err := o.db.QueryRowContext(ctx, tablesOfCodes[o.dialect]).Scan(&tables); err != nil {
-		return fmt.Errorf("%s: the database cannot be read: %w", what, unconnected(err))
+		return 0, fmt.Errorf("%s: the database cannot be read: %w", what, unconnected(err))
 	}
 	if tables == 0 && !a.create {
-		return fmt.Errorf("%s: the database has no table of codes", what)
+		return 0, fmt.Errorf("%s: the database has no table of codes", what)
 	}
-	return nil
+	return tables, nil
 }
 
 // unconnected returns why there is no connection, without what the address says.
