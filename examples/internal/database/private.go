@@ -64,8 +64,12 @@ func NewServer(tb testing.TB, d sqlstore.Dialect, settings ...string) *Server {
 		install := program(tb, nil, "mariadb-install-db")
 		s.prepare(tb, "")
 		options := filepath.Join(s.dir, "my.cnf")
+		// At its start a server deletes what others of its kind have in the folder for
+		// temporary tables.
+		temporary := filepath.Join(s.dir, "tmp")
+		require.NoError(tb, os.Mkdir(temporary, 0o700))
 		content := []string{
-			"[mysqld]", "datadir=" + s.Data, "socket=" + filepath.Join(s.dir, "socket"), "pid-file=" + filepath.Join(s.dir, "pid"),
+			"[mysqld]", "datadir=" + s.Data, "tmpdir=" + temporary, "socket=" + filepath.Join(s.dir, "socket"), "pid-file=" + filepath.Join(s.dir, "pid"),
 			"skip-networking", "innodb_log_file_size=4M", "innodb_buffer_pool_size=16M", "secure_file_priv=" + s.dir,
 		}
 		if os.Geteuid() == 0 {
