@@ -16,7 +16,7 @@ func (s *Store) Audit() audit.Store { return auditStore{s} }
 type auditStore struct{ *Store }
 
 func (s auditStore) Append(ctx context.Context, next func(last audit.Entry) ([]audit.Entry, error)) error {
-	return s.transact(ctx, func(in session) error {
+	return s.transact(ctx, func(in querier) error {
 		if err := s.dialect.lockAudit(ctx, in); err != nil {
 			return failedFirst("lock the audit", err)
 		}
@@ -60,7 +60,7 @@ func (s auditStore) Scan(ctx context.Context, after int64, limit int) ([]audit.E
 	return found, s.explain(ctx, err)
 }
 
-func readAudit(ctx context.Context, in session, query string, args ...any) (entries []audit.Entry, err error) {
+func readAudit(ctx context.Context, in querier, query string, args ...any) (entries []audit.Entry, err error) {
 	rows, err := in.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, failed("read the audit", err, false)

@@ -23,10 +23,10 @@ const (
 
 // dialect is what each kind of database does in its own way.
 type dialect interface {
-	// prepare makes ready what sessions use.
+	// prepare makes ready what queriers use.
 	prepare(context.Context) error
-	// reader returns the session that reads outside of a transaction.
-	reader() session
+	// reader returns the querier that reads outside of a transaction.
+	reader() querier
 	// enter waits for its turn among the writers of this process. Leave gives it
 	// to the next one.
 	enter(context.Context) (leave func(), err error)
@@ -36,19 +36,19 @@ type dialect interface {
 	// are joined to it, in an order of their own, so that no two transactions wait
 	// for each other. The query that it returns reads the subject's entries, or
 	// locks and reads; it sees all that was committed before the last lock was held.
-	lock(context.Context, session, escrow.Subject) (query string, args []any, err error)
+	lock(context.Context, querier, escrow.Subject) (query string, args []any, err error)
 	// lockAudit has nobody else append to the audit until the transaction ends.
-	lockAudit(context.Context, session) error
+	lockAudit(context.Context, querier) error
 	// join locks a serial number and then an enrollment, and joins them.
-	join(ctx context.Context, in session, enrollmentID, serialNumber string) error
+	join(ctx context.Context, in querier, enrollmentID, serialNumber string) error
 	// migrate begins a transaction, or what comes nearest to it, that one server
 	// has at a time, and in it applies what is missing.
 	migrate(context.Context, *transaction) error
 	queries() *statements
 }
 
-// session is where statements are executed.
-type session interface {
+// querier is where statements are executed.
+type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
@@ -90,17 +90,17 @@ func (p *prepared) prepare(ctx context.Context) error {
 	return nil
 }
 
-func (p *prepared) reader() session { return preparedSession{p.db, p.ready, nil} }
+func (p *prepared) reader() querier { return preparedQuerier{p.db, p.ready, nil} }
 
-// preparedSession executes statements, prepared ones as such, in a transaction
+// preparedQuerier executes statements, prepared ones as such, in a transaction
 // unless it is nil.
-type preparedSession struct {
-	session
+type preparedQuerier struct {
+	querier
 	ready map[string]*sql.Stmt
 	tx    *sql.Tx
 }
 
-func (s preparedSession) statement(ctx context.Context, query string) *sql.Stmt {
+func (s preparedQuerier) statement(ctx context.Context, query string) *sql.Stmt {
 	statement := s.ready[query]
 	if statement != nil && s.tx != nil {
 		return s.tx.StmtContext(ctx, statement)
@@ -108,16 +108,16 @@ func (s preparedSession) statement(ctx context.Context, query string) *sql.Stmt 
 	return statement
 }
 
-func (s preparedSession) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+func (s preparedQuerier) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	if statement := s.statement(ctx, query); statement != nil {
 		return statement.ExecContext(ctx, args...)
 	}
-	return s.session.ExecContext(ctx, query, args...)
+	return s.querier.ExecContext(ctx, query, args...)
 }
 
-func (s preparedSession) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+func (s preparedQuerier) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	if statement := s.statement(ctx, query); statement != nil {
 		return statement.QueryContext(ctx, args...)
 	}
-	return s.session.QueryContext(ctx, query, args...)
+	return s.querier.QueryContext(ctx, query, args...)
 }

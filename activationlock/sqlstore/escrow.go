@@ -72,7 +72,7 @@ func (s escrowStore) Update(ctx context.Context, subject escrow.Subject, change 
 	if !fileable(subject) {
 		return errors.New("sqlstore: a serial number or an enrollment ID is required")
 	}
-	return s.transact(ctx, func(in session) error {
+	return s.transact(ctx, func(in querier) error {
 		query, args, err := s.dialect.lock(ctx, in, subject)
 		if err != nil {
 			return failedFirst("lock", err)
@@ -103,7 +103,7 @@ func (s escrowStore) Update(ctx context.Context, subject escrow.Subject, change 
 }
 
 // write files an entry, or changes one that is there.
-func (s escrowStore) write(ctx context.Context, in session, e *escrow.Entry, there bool) error {
+func (s escrowStore) write(ctx context.Context, in querier, e *escrow.Entry, there bool) error {
 	if !there {
 		if !escrow.ValidIdentifier(e.ID) {
 			return errors.New("sqlstore: a new entry needs an ID")
@@ -140,13 +140,13 @@ func (s escrowStore) Entries(ctx context.Context, subject escrow.Subject) ([]esc
 }
 
 // entries reads the entries of a subject in the order of filing.
-func entries(ctx context.Context, in session, query string, args []any) ([]escrow.Entry, error) {
+func entries(ctx context.Context, in querier, query string, args []any) ([]escrow.Entry, error) {
 	found, err := read(ctx, in, query, args...)
 	slices.SortFunc(found, func(a, b filed) int { return cmp.Compare(a.seq, b.seq) })
 	return entriesOf(found), err
 }
 
-func read(ctx context.Context, in session, query string, args ...any) ([]filed, error) {
+func read(ctx context.Context, in querier, query string, args ...any) ([]filed, error) {
 	rows, err := in.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, failedFirst("read entries", err)
@@ -162,7 +162,7 @@ func (s escrowStore) Join(ctx context.Context, enrollmentID, serialNumber string
 	if !escrow.ValidIdentifier(enrollmentID) || !escrow.ValidIdentifier(serialNumber) {
 		return errors.New("sqlstore: join: an enrollment ID and a serial number are required")
 	}
-	return s.transact(ctx, func(in session) error {
+	return s.transact(ctx, func(in querier) error {
 		if err := s.dialect.join(ctx, in, enrollmentID, serialNumber); err != nil {
 			return failedFirst("join", err)
 		}

@@ -63,7 +63,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 
 // apply applies the migrations that are missing, in a transaction or with a lock
 // that keeps others out. Options are those of a table.
-func apply(ctx context.Context, in session, d Dialect, options, record string) error {
+func apply(ctx context.Context, in querier, d Dialect, options, record string) error {
 	known, err := migrationsOf(d)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func apply(ctx context.Context, in session, d Dialect, options, record string) e
 
 // onlySchema refuses to make tables in the first schema of PostgreSQL's search_path
 // while those of a later one are seen: new ones would hide all codes.
-func onlySchema(ctx context.Context, in session) error {
+func onlySchema(ctx context.Context, in querier) error {
 	var hidden bool
 	err := one(ctx, in, `SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
 		WHERE c.oid = to_regclass('activationlock_migrations') AND n.nspname <> current_schema())`, &hidden)
@@ -113,7 +113,7 @@ func onlySchema(ctx context.Context, in session) error {
 }
 
 // one reads the only row of a query.
-func one(ctx context.Context, in session, query string, into ...any) error {
+func one(ctx context.Context, in querier, query string, into ...any) error {
 	rows, err := in.QueryContext(ctx, query)
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ func one(ctx context.Context, in session, query string, into ...any) error {
 }
 
 // pairs reads rows of a name and a value.
-func pairs(ctx context.Context, in session, query string) (map[string]string, error) {
+func pairs(ctx context.Context, in querier, query string) (map[string]string, error) {
 	rows, err := in.QueryContext(ctx, query)
 	if err != nil {
 		return nil, err

@@ -94,7 +94,7 @@ func (d *mySQL) enter(context.Context) (leave func(), _ error) { return func() {
 
 // begin leaves it to the procedures.
 func (d *mySQL) begin(_ context.Context, t *transaction) error {
-	t.session = literals{t.conn}
+	t.querier = literals{t.conn}
 	t.commit = func(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -157,19 +157,19 @@ func literal(query string, args []any) (string, error) {
 	return string(list), nil
 }
 
-func (d *mySQL) lock(_ context.Context, _ session, subject escrow.Subject) (query string, args []any, err error) {
+func (d *mySQL) lock(_ context.Context, _ querier, subject escrow.Subject) (query string, args []any, err error) {
 	if subject.SerialNumber != "" {
 		return "CALL activationlock_lock_serial_number(?)", []any{subject.SerialNumber}, nil
 	}
 	return "CALL activationlock_lock_enrollment_id(?)", []any{subject.EnrollmentID}, nil
 }
 
-func (d *mySQL) lockAudit(ctx context.Context, in session) error {
+func (d *mySQL) lockAudit(ctx context.Context, in querier) error {
 	_, err := in.ExecContext(ctx, "CALL activationlock_lock(?, ?)", "audit", "")
 	return err
 }
 
-func (d *mySQL) join(ctx context.Context, in session, enrollmentID, serialNumber string) error {
+func (d *mySQL) join(ctx context.Context, in querier, enrollmentID, serialNumber string) error {
 	_, err := in.ExecContext(ctx, "CALL activationlock_join(?, ?)", enrollmentID, serialNumber)
 	return err
 }
@@ -178,7 +178,7 @@ func (d *mySQL) join(ctx context.Context, in session, enrollmentID, serialNumber
 // What a crash left half done is done again.
 func (d *mySQL) migrate(ctx context.Context, t *transaction) error {
 	const name = "CONCAT('activationlock ', SHA1(DATABASE()))" // names are the server's, and have up to 64 characters
-	t.session = t.conn
+	t.querier = t.conn
 	t.commit = func(ctx context.Context) error {
 		_, err := t.conn.ExecContext(ctx, "DO RELEASE_LOCK("+name+")")
 		return err
@@ -217,7 +217,7 @@ func (d *mySQL) migrate(ctx context.Context, t *transaction) error {
 // makeProcedures makes the procedures that are missing, at each start and not as
 // a migration: backups leave them out unless told otherwise. Those that are there
 // are not touched, since other servers may be using them.
-func (d *mySQL) makeProcedures(ctx context.Context, in session) error {
+func (d *mySQL) makeProcedures(ctx context.Context, in querier) error {
 	there, err := pairs(ctx, in, `SELECT routine_name, routine_type FROM information_schema.routines
 		WHERE routine_schema = DATABASE() AND routine_type = 'PROCEDURE' AND routine_name LIKE 'activationlock%'`)
 	if err != nil {
@@ -235,7 +235,7 @@ func (d *mySQL) makeProcedures(ctx context.Context, in session) error {
 }
 
 // check refuses a server whose commits may be lost.
-func (d *mySQL) check(ctx context.Context, in session) error {
+func (d *mySQL) check(ctx context.Context, in querier) error {
 	settings, err := pairs(ctx, in, `SHOW VARIABLES WHERE variable_name IN ('innodb_flush_log_at_trx_commit',
 		'innodb_doublewrite', 'log_bin', 'sync_binlog', 'sql_mode', 'tx_isolation', 'transaction_isolation')`)
 	if err != nil {

@@ -19,7 +19,7 @@ func newPostgreSQL(db *sql.DB) *postgreSQL {
 
 // The driver prepares by itself, if it may: a pooler between may not like it.
 func (d *postgreSQL) prepare(context.Context) error                 { return nil }
-func (d *postgreSQL) reader() session                               { return d.db }
+func (d *postgreSQL) reader() querier                               { return d.db }
 func (d *postgreSQL) enter(context.Context) (leave func(), _ error) { return func() {}, nil }
 
 // begin has each statement see what was committed before that began.
@@ -29,7 +29,7 @@ func (d *postgreSQL) begin(ctx context.Context, t *transaction) error {
 }
 
 // lock leaves it to functions of the database, to ask it once only.
-func (d *postgreSQL) lock(_ context.Context, _ session, subject escrow.Subject) (query string, args []any, err error) {
+func (d *postgreSQL) lock(_ context.Context, _ querier, subject escrow.Subject) (query string, args []any, err error) {
 	query = "SELECT seq, " + names("") + " FROM activationlock_lock_"
 	if subject.SerialNumber != "" {
 		return query + "serial_number($1)", []any{subject.SerialNumber}, nil
@@ -37,12 +37,12 @@ func (d *postgreSQL) lock(_ context.Context, _ session, subject escrow.Subject) 
 	return query + "enrollment_id($1)", []any{subject.EnrollmentID}, nil
 }
 
-func (d *postgreSQL) lockAudit(ctx context.Context, in session) error {
+func (d *postgreSQL) lockAudit(ctx context.Context, in querier) error {
 	_, err := in.ExecContext(ctx, "SELECT activationlock_lock('audit', '')")
 	return err
 }
 
-func (d *postgreSQL) join(ctx context.Context, in session, enrollmentID, serialNumber string) error {
+func (d *postgreSQL) join(ctx context.Context, in querier, enrollmentID, serialNumber string) error {
 	_, err := in.ExecContext(ctx, "SELECT activationlock_join($1, $2)", enrollmentID, serialNumber)
 	return err
 }
@@ -61,7 +61,7 @@ func (d *postgreSQL) migrate(ctx context.Context, t *transaction) error {
 }
 
 // check refuses a server whose commits may be lost.
-func (d *postgreSQL) check(ctx context.Context, in session) error {
+func (d *postgreSQL) check(ctx context.Context, in querier) error {
 	settings, err := pairs(ctx, in, `SELECT name, setting FROM pg_settings
 		WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit', 'server_encoding')
 		UNION ALL SELECT 'source', source FROM pg_settings WHERE name = 'synchronous_commit'`)

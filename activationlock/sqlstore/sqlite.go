@@ -47,7 +47,7 @@ func (d *sqlite) begin(ctx context.Context, t *transaction) error {
 	if err != nil {
 		return err
 	}
-	t.session = preparedSession{tx, d.ready, tx}
+	t.querier = preparedQuerier{tx, d.ready, tx}
 	return d.check(ctx, t)
 }
 
@@ -64,7 +64,7 @@ func (d *sqlite) immediate(ctx context.Context, t *transaction) (*sql.Tx, error)
 }
 
 // check refuses a connection whose commits may be lost.
-func (d *sqlite) check(ctx context.Context, in session) error {
+func (d *sqlite) check(ctx context.Context, in querier) error {
 	var s sqliteSettings
 	if err := one(ctx, in, settingsSQLite, &s.journal, &s.encoding, &s.synchronous, &s.timeout, &s.fullfsync); err != nil {
 		return err
@@ -96,14 +96,14 @@ func (s sqliteSettings) check(goos string) error {
 	return nil
 }
 
-func (d *sqlite) lock(_ context.Context, _ session, subject escrow.Subject) (query string, args []any, err error) {
+func (d *sqlite) lock(_ context.Context, _ querier, subject escrow.Subject) (query string, args []any, err error) {
 	query, args = d.of(subject)
 	return query, args, nil
 }
 
-func (d *sqlite) lockAudit(context.Context, session) error { return nil } // the database is
+func (d *sqlite) lockAudit(context.Context, querier) error { return nil } // the database is
 
-func (d *sqlite) join(ctx context.Context, in session, enrollmentID, serialNumber string) error {
+func (d *sqlite) join(ctx context.Context, in querier, enrollmentID, serialNumber string) error {
 	_, err := in.ExecContext(ctx, joinSQLite, serialNumber, enrollmentID)
 	return err
 }

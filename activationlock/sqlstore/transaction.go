@@ -18,7 +18,7 @@ const patience = 10 * time.Second
 
 // transaction is a transaction on a connection of its own.
 type transaction struct {
-	session
+	querier
 	conn             *sql.Conn
 	commit, rollback func(context.Context) error
 }
@@ -30,7 +30,7 @@ func (t *transaction) begin(ctx context.Context, options *sql.TxOptions) (*sql.T
 	if err != nil {
 		return nil, err
 	}
-	t.session = tx
+	t.querier = tx
 	t.commit = func(context.Context) error { return tx.Commit() }
 	t.rollback = func(context.Context) error { return tx.Rollback() }
 	return tx, nil
@@ -59,7 +59,7 @@ func discard(conn *sql.Conn) {
 
 // transact runs a change in a transaction. If the database gives that up, it is
 // tried again; after a COMMIT never, since it may have succeeded.
-func (s *Store) transact(ctx context.Context, change func(session) error) error {
+func (s *Store) transact(ctx context.Context, change func(querier) error) error {
 	if err := s.dialect.prepare(ctx); err != nil {
 		return s.explain(ctx, err)
 	}

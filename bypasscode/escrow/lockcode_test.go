@@ -615,3 +615,22 @@ func TestLockCodeOfAMarkedCode(t *testing.T) {
 	require.NotEqual(t, void.Hash, r.Hash)
 	require.Equal(t, r, find(t, e, bySerial, r.ID))
 }
+
+// A hash that was changed in the store is noticed where somebody has the key.
+func TestChangedHashIsNoticed(t *testing.T) {
+	t.Parallel()
+	store := memstore.New().Escrow()
+	e := with(t, store)
+	locked := lock(t, e, 1)
+	other := capture(t, e, asked(code, "1", 2))
+	for _, entry := range scan(t, store) {
+		if entry.ID == locked.ID {
+			entry.Hash[0] ^= 1
+			write(t, store, entry)
+		}
+	}
+	text, err := e.Reveal(t.Context(), wish(bySerial, locked.ID))
+	require.ErrorIs(t, err, escrow.ErrMoved)
+	require.True(t, text.IsZero())
+	require.Equal(t, code, reveal(t, e, bySerial, other.ID), "the others still come")
+}
