@@ -21,24 +21,27 @@ const module = "github.com/activationlock/sdk"
 // floors says how high each package lives. A package imports only packages of
 // lower floors.
 var floors = map[string]int{
-	"internal/reference":       -1, // for tests
-	"internal/secret":          -1,
-	"bypasscode":               0,
-	"bypasscode/audit":         0,
-	"bypasscode/seal":          0,
-	"internal/plist":           0,
-	"internal/cms":             0,
-	"mdmcmd":                   1,
-	"activationlock/apple":     1,
-	"bypasscode/escrow":        1,
-	"activationlock":           2,
-	"bypasscode/transfer":      2,
-	"inventory":                3,
-	"activationlock/engine":    4,
-	"activationlock/memstore":  4,
-	"activationlock/sqlstore":  4,
-	"activationlock/storetest": 4,
-	".":                        5,
+	"internal/reference":                -1, // for tests
+	"internal/secret":                   -1,
+	"internal/spreadsheet":              -1,
+	"bypasscode":                        0,
+	"bypasscode/audit":                  0,
+	"bypasscode/seal":                   0,
+	"internal/plist":                    0,
+	"internal/cms":                      0,
+	"mdmcmd":                            1,
+	"activationlock/apple":              1,
+	"bypasscode/escrow":                 1,
+	"activationlock":                    2,
+	"bypasscode/transfer":               2,
+	"activationlock/bypass":             3,
+	"inventory":                         3,
+	"activationlock/engine":             4,
+	"activationlock/memstore":           4,
+	"activationlock/sqlstore":           4,
+	"activationlock/storetest":          4,
+	"activationlock/activationlocktest": 5,
+	".":                                 5,
 }
 
 // soleImporters are the only packages that may import a library with sharp

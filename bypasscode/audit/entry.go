@@ -26,6 +26,9 @@ const (
 	Purged     Act = "purged"     // the codes of a device were destroyed
 	Overridden Act = "overridden" // a rule was set aside
 	Rotated    Act = "rotated"    // the keys were exchanged
+
+	UnlockStarted Act = "unlock started" // a bypass action was started or canceled
+	UnlockEnded   Act = "unlock ended"   // what came of it
 )
 
 // MaxText is the size in bytes of the longest string of an event.

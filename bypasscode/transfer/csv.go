@@ -15,6 +15,7 @@ import (
 
 	"github.com/activationlock/sdk/bypasscode"
 	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/internal/spreadsheet"
 )
 
 // Columns names the columns of a CSV file, by its first line; "" is a column that
@@ -211,7 +212,7 @@ func (c Columns) row(cells []string, width int, at places) (found []escrow.Porta
 		if at < 0 || at >= len(cells) {
 			return ""
 		}
-		return strings.Clone(harmful(strings.TrimSpace(cells[at]))) // or the whole row hangs on it
+		return strings.Clone(spreadsheet.Restore(strings.TrimSpace(cells[at]))) // or the whole row hangs on it
 	}
 	var wrong error
 	fail := func(err error) { wrong = cmp.Or(wrong, err) }
@@ -344,7 +345,7 @@ func writeCSV(w io.Writer, rows iter.Seq2[escrow.Portable, error], failed func(e
 			r.Device.UDID, r.Device.ProductType, r.Device.IMEI, r.Device.IMEI2, r.Device.MEID, device, server,
 		}
 		for i := range cells {
-			cells[i] = harmless(cells[i])
+			cells[i] = spreadsheet.Harmless(cells[i])
 		}
 		if err := out.Write(cells); err != nil {
 			return err
@@ -360,27 +361,4 @@ func formatTime(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format(time.RFC3339)
-}
-
-// harmless keeps a spreadsheet from running what a cell says.
-func harmless(cell string) string {
-	if formula(cell) {
-		return "'" + cell
-	}
-	return cell
-}
-
-// harmful undoes harmless.
-func harmful(cell string) string {
-	if strings.HasPrefix(cell, "'") && formula(cell) {
-		return cell[1:]
-	}
-	return cell
-}
-
-// formula reports whether a spreadsheet may take a cell for a formula, or would
-// without the apostrophes before it. Some take the wide forms of East Asia too.
-func formula(cell string) bool {
-	first, size := utf8.DecodeRuneInString(strings.TrimLeft(cell, "'"))
-	return size > 0 && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first)
 }

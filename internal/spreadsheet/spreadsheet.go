@@ -1,0 +1,31 @@
+// Package spreadsheet keeps spreadsheets from running what a cell says.
+package spreadsheet
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// Harmless returns a cell that no spreadsheet takes for a formula: one that it
+// might begins with an apostrophe.
+func Harmless(cell string) string {
+	if formula(cell) {
+		return "'" + cell
+	}
+	return cell
+}
+
+// Restore undoes Harmless.
+func Restore(cell string) string {
+	if strings.HasPrefix(cell, "'") && formula(cell) {
+		return cell[1:]
+	}
+	return cell
+}
+
+// formula reports whether a spreadsheet may take a cell for a formula, or would
+// without the apostrophes before it. Some take the wide forms of East Asia too.
+func formula(cell string) bool {
+	first, size := utf8.DecodeRuneInString(strings.TrimLeft(cell, "'"))
+	return size > 0 && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first)
+}
