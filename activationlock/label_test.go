@@ -1,9 +1,11 @@
 package activationlock_test
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -15,18 +17,26 @@ import (
 	"github.com/activationlock/sdk/activationlock"
 )
 
+// sourceFiles are the package's files.
+func sourceFiles(t *testing.T) (files []*ast.File) {
+	t.Helper()
+	entries, err := os.ReadDir(".")
+	require.NoError(t, err)
+	for _, f := range entries {
+		if strings.HasSuffix(f.Name(), ".go") && !strings.HasSuffix(f.Name(), "_test.go") {
+			file, err := parser.ParseFile(token.NewFileSet(), f.Name(), nil, 0)
+			require.NoError(t, err)
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
 // constants reads the values of a type's constants from the package's source,
 // so that one without a label cannot hide.
 func constants(t *testing.T, typ string) (values []string) {
 	t.Helper()
-	files, err := os.ReadDir(".")
-	require.NoError(t, err)
-	for _, f := range files {
-		if !strings.HasSuffix(f.Name(), ".go") || strings.HasSuffix(f.Name(), "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), f.Name(), nil, 0)
-		require.NoError(t, err)
+	for _, file := range sourceFiles(t) {
 		for _, d := range file.Decls {
 			decl, ok := d.(*ast.GenDecl)
 			if !ok || decl.Tok != token.CONST {
@@ -50,6 +60,34 @@ func constants(t *testing.T, typ string) (values []string) {
 	return values
 }
 
+// labelled are the types that have labels.
+var labelled = map[string]func(value string, l activationlock.Language) string{
+	"Status":     func(v string, l activationlock.Language) string { return activationlock.Status(v).Label(l) },
+	"Term":       func(v string, l activationlock.Language) string { return activationlock.Term(v).Label(l) },
+	"State":      func(v string, l activationlock.Language) string { return activationlock.State(v).Label(l) },
+	"LockKind":   func(v string, l activationlock.Language) string { return activationlock.LockKind(v).Label(l) },
+	"Source":     func(v string, l activationlock.Language) string { return activationlock.Source(v).Label(l) },
+	"Confidence": func(v string, l activationlock.Language) string { return activationlock.Confidence(v).Label(l) },
+	"Verdict":    func(v string, l activationlock.Language) string { return activationlock.Verdict(v).Label(l) },
+	"Reason":     func(v string, l activationlock.Language) string { return activationlock.Reason(v).Label(l) },
+	"Ability":    func(v string, l activationlock.Language) string { return activationlock.Ability(v).Label(l) },
+	"Step":       func(v string, l activationlock.Language) string { return activationlock.Step(v).Label(l) },
+}
+
+// No type with a method Label is left out above.
+func TestEveryLabelledTypeIsTested(t *testing.T) {
+	t.Parallel()
+	found := map[string]bool{}
+	for _, file := range sourceFiles(t) {
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Recv != nil && f.Name.Name == "Label" {
+				found[f.Recv.List[0].Type.(*ast.Ident).Name] = true
+			}
+		}
+	}
+	require.ElementsMatch(t, slices.Collect(maps.Keys(labelled)), slices.Collect(maps.Keys(found)))
+}
+
 func TestEverythingHasALabelInEveryLanguage(t *testing.T) {
 	t.Parallel()
 	languages := []string{}
@@ -57,36 +95,57 @@ func TestEverythingHasALabelInEveryLanguage(t *testing.T) {
 		languages = append(languages, string(l))
 	}
 	require.ElementsMatch(t, constants(t, "Language"), languages)
-	statuses, terms := constants(t, "Status"), constants(t, "Term")
-	require.GreaterOrEqual(t, len(statuses), 7)
-	require.GreaterOrEqual(t, len(terms), 4)
-	for _, l := range activationlock.Languages() {
-		texts := []string{}
-		for _, s := range statuses {
-			text := activationlock.Status(s).Label(l)
-			require.Equal(t, s == string(activationlock.NotApplicable), text == "", "%s in %q: %q", s, l, text)
-			texts = append(texts, text)
-		}
-		for _, term := range terms {
-			text := activationlock.Term(term).Label(l)
-			require.NotEmpty(t, text, "%s in %q", term, l)
-			texts = append(texts, text)
-		}
-		for i, text := range texts {
-			require.Equal(t, strings.TrimSpace(text), text)
-			require.Equal(t, i, slices.Index(texts, text), "%q in %q says two things", text, l)
-			// A label that is missing falls back to English, so one that is the
-			// same in two languages is one that was forgotten.
-			if l != activationlock.English && text != "" {
-				english := append(slices.Clone(statuses), terms...)[i]
-				require.NotEqual(t, activationlock.Status(english).Label(activationlock.English), text, "in %q", l)
+	for typ, label := range labelled {
+		values := constants(t, typ)
+		require.GreaterOrEqual(t, len(values), 3, typ)
+		for _, l := range activationlock.Languages() {
+			texts := map[string]string{}
+			for _, value := range values {
+				text := label(value, l)
+				blank := typ == "Status" && value == string(activationlock.NotApplicable)
+				require.Equal(t, blank, text == "", "%s %q in %q: %q", typ, value, l, text)
+				require.Equal(t, strings.TrimSpace(text), text)
+				other, twice := texts[text]
+				require.False(t, twice, "%s %q and %q in %q both say %q", typ, value, other, l, text)
+				texts[text] = value
+				// A label that is missing falls back to English, so one that is the
+				// same in two languages is one that was forgotten.
+				require.True(t, l == activationlock.English || blank || text != label(value, activationlock.English), "%s %q in %q", typ, value, l)
 			}
 		}
+		require.Empty(t, label("of the future", activationlock.Dutch), typ)
 	}
-	// Statuses and terms share one table.
-	all := append(statuses, terms...)
-	slices.Sort(all)
-	require.Len(t, slices.Compact(all), len(statuses)+len(terms))
+}
+
+// Wherever texts are written, they are in every language, and sentences end.
+func TestEveryTextIsInEveryLanguage(t *testing.T) {
+	t.Parallel()
+	count := 0
+	for _, file := range sourceFiles(t) {
+		ast.Inspect(file, func(n ast.Node) bool {
+			table, ok := n.(*ast.CompositeLit)
+			if !ok {
+				return true
+			}
+			if m, ok := table.Type.(*ast.MapType); !ok || fmt.Sprint(m.Value) != "texts" {
+				return true
+			}
+			for _, row := range table.Elts {
+				key, languages := fmt.Sprint(row.(*ast.KeyValueExpr).Key), map[string]string{}
+				for _, text := range row.(*ast.KeyValueExpr).Value.(*ast.CompositeLit).Elts {
+					value, err := strconv.Unquote(text.(*ast.KeyValueExpr).Value.(*ast.BasicLit).Value)
+					require.NoError(t, err)
+					languages[fmt.Sprint(text.(*ast.KeyValueExpr).Key)] = value
+				}
+				require.ElementsMatch(t, []string{"English", "Dutch"}, slices.Collect(maps.Keys(languages)), key)
+				require.Equal(t, strings.HasSuffix(languages["English"], "."), strings.HasSuffix(languages["Dutch"], "."), key)
+				require.NotContains(t, languages["Dutch"], " je ", "%s: formal Dutch says u", key)
+				count++
+			}
+			return false
+		})
+	}
+	require.Greater(t, count, 90, "tables that the test does not see")
 }
 
 // People search their old reports for these texts, so they are exact.
@@ -129,8 +188,6 @@ func TestLabelFallsBackToEnglish(t *testing.T) {
 		require.Equal(t, "No", activationlock.SupervisedLabel(new(false), l))
 		require.Empty(t, activationlock.NotApplicable.Label(l))
 	}
-	require.Empty(t, activationlock.Status("of the future").Label(activationlock.Dutch))
-	require.Empty(t, activationlock.Term("of the future").Label(activationlock.English))
 }
 
 func TestSupervisedLabel(t *testing.T) {

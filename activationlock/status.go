@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/activationlock/sdk/bypasscode"
-	"github.com/activationlock/sdk/mdmcmd"
 )
 
 // Status is the value of the column "Activation Lock Status" of a report.
@@ -58,16 +57,19 @@ const (
 type HeldCode struct {
 	Kind bypasscode.Kind
 	Void bool // known not to open the lock any more
+	// Doubtful: the device may have made another code since, or it may be
+	// another device's.
+	Doubtful bool
 }
 
 // Situation is everything that a Status depends on. Its zero value is a device
 // of which nothing is known.
 type Situation struct {
-	Applicable State // On: the device can have a lock; Off: it can't; see [Applicability]
-	Lock       Lock
-	Supervised *bool // nil: unknown
-	Codes      []HeldCode
-	Question   Question
+	Device   Device
+	Lock     Lock
+	FindMy   *bool // nil: unknown
+	Codes    []HeldCode
+	Question Question
 }
 
 // Usable reports whether a code is held that opens the lock: of a kind that
@@ -85,7 +87,7 @@ func (s Situation) Usable() bool {
 // The cases are tried in the order of the constants.
 func StatusOf(s Situation) Status {
 	switch {
-	case s.Applicable == Off:
+	case s.Device.HasLock() == Off:
 		return NotApplicable
 	case s.Lock.State == Off:
 		return NotEnabled
@@ -93,7 +95,7 @@ func StatusOf(s Situation) Status {
 		return Unknown
 	case s.Usable():
 		return EnabledWithBypassCode
-	case s.Supervised != nil && !*s.Supervised:
+	case is(s.Device.Supervised, false):
 		return EnabledWithoutBypassCodeNotSupervised
 	case s.Question == Overdue:
 		return EnabledWithoutBypassCodeUnreachable
@@ -101,41 +103,4 @@ func StatusOf(s Situation) Status {
 		return EnabledWithoutBypassCodeNotProvided
 	}
 	return Unknown
-}
-
-// Applicability says whether a device can have an Activation Lock that its
-// management has to do with: On, Off, or unknown while product name or version
-// are. Supported is a Mac's answer to IsActivationLockSupported.
-//
-// Off are iOS below 7.1 (where there is a lock, but no code), macOS below
-// 10.15, a Mac that says it has none (no T2 chip, no Apple silicon), and tvOS.
-func Applicability(productName, osVersion string, supported *bool) State {
-	switch platform := mdmcmd.PlatformOf(productName); platform {
-	case mdmcmd.IOS:
-		return atLeast(osVersion, "7.1")
-	case mdmcmd.MacOS:
-		if supported != nil && !*supported {
-			return Off
-		}
-		if since := atLeast(osVersion, "10.15"); since != On || supported != nil {
-			return since
-		}
-		return StateUnknown // an Intel Mac may lack the chip
-	case mdmcmd.TvOS:
-		return Off
-	case mdmcmd.VisionOS, mdmcmd.WatchOS:
-		return On
-	}
-	return StateUnknown
-}
-
-// atLeast compares a version such as "7.0.4"; what is no version is unknown.
-func atLeast(version, since string) State {
-	switch reached, known := (mdmcmd.Availability{Since: since}).Reached(version); {
-	case !known:
-		return StateUnknown
-	case reached:
-		return On
-	}
-	return Off
 }

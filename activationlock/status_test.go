@@ -1,26 +1,17 @@
 package activationlock_test
 
 import (
-	"flag"
 	"fmt"
 	"iter"
-	"maps"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"text/tabwriter"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/activationlock/sdk/activationlock"
 	"github.com/activationlock/sdk/bypasscode"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 var (
 	states    = []activationlock.State{activationlock.StateUnknown, activationlock.On, activationlock.Off}
@@ -49,18 +40,26 @@ func holdings() (all [][]activationlock.HeldCode) {
 	return all
 }
 
-// situations are all there are.
+// lockables are devices that may have a lock, can, and cannot.
+var lockables = []activationlock.Device{{}, {ProductName: "iPhone17,3", OSVersion: "26.1"}, {ProductName: "AppleTV14,1", OSVersion: "26.1"}}
+
+func supervised(d activationlock.Device, fact *bool) activationlock.Device {
+	d.Supervised = fact
+	return d
+}
+
+// situations are all there are, as far as the status goes.
 func situations() iter.Seq[activationlock.Situation] {
 	return func(yield func(activationlock.Situation) bool) {
-		for _, applicable := range states {
+		for _, device := range lockables {
 			for _, state := range states {
 				for _, kind := range lockKinds {
-					for _, supervised := range answers {
+					for _, fact := range answers {
 						for _, codes := range holdings() {
 							for _, question := range questions {
 								if !yield(activationlock.Situation{
-									Applicable: applicable, Lock: activationlock.Lock{State: state, Kind: kind},
-									Supervised: supervised, Codes: codes, Question: question,
+									Device: supervised(device, fact), Lock: activationlock.Lock{State: state, Kind: kind},
+									Codes: codes, Question: question,
 								}) {
 									return
 								}
@@ -74,12 +73,18 @@ func situations() iter.Seq[activationlock.Situation] {
 }
 
 func show(s activationlock.Situation) string {
-	supervised := "unknown"
-	if s.Supervised != nil {
-		supervised = fmt.Sprint(*s.Supervised)
+	return fmt.Sprintf("%+v, lock %q %q, supervised %s, Find My %s, codes %+v, question %q",
+		s.Device.ProductName, s.Lock.State, s.Lock.Kind, fact(s.Device.Supervised), fact(s.FindMy), s.Codes, s.Question)
+}
+
+func fact(f *bool) string {
+	switch {
+	case f == nil:
+		return "unknown"
+	case *f:
+		return "yes"
 	}
-	return fmt.Sprintf("applicable %q, lock %q %q, supervised %s, codes %+v, question %q",
-		s.Applicable, s.Lock.State, s.Lock.Kind, supervised, s.Codes, s.Question)
+	return "no"
 }
 
 // The table of the report, stated apart from the code: the first row that holds
@@ -98,12 +103,12 @@ func TestStatusTable(t *testing.T) {
 			return slices.Contains(opens[s.Lock.Kind], c.Kind) && !c.Void
 		})
 	}
-	unsupervised := func(s situation) bool { return s.Supervised != nil && !*s.Supervised }
+	unsupervised := func(s situation) bool { return s.Device.Supervised != nil && !*s.Device.Supervised }
 	table := []struct {
 		status activationlock.Status
 		when   func(situation) bool
 	}{
-		{activationlock.NotApplicable, func(s situation) bool { return s.Applicable == activationlock.Off }},
+		{activationlock.NotApplicable, func(s situation) bool { return s.Device.ProductName == "AppleTV14,1" }},
 		{activationlock.NotEnabled, func(s situation) bool { return s.Lock.State == activationlock.Off }},
 		{activationlock.EnabledWithBypassCode, func(s situation) bool { return on(s) && usable(s) }},
 		{activationlock.EnabledWithoutBypassCodeNotSupervised, func(s situation) bool { return on(s) && !usable(s) && unsupervised(s) }},
@@ -142,13 +147,13 @@ func TestStatusIsTotal(t *testing.T) {
 	require.Equal(t, activationlock.Unknown, activationlock.StatusOf(activationlock.Situation{}))
 	// Not even values from a newer version's store give no status.
 	strange := activationlock.Situation{
-		Applicable: "strange", Lock: activationlock.Lock{State: "strange", Kind: "strange"},
+		Device: activationlock.Device{ProductName: "strange", OSVersion: "strange"}, Lock: activationlock.Lock{State: "strange", Kind: "strange"},
 		Codes: []activationlock.HeldCode{{Kind: "strange"}}, Question: "strange",
 	}
 	require.Equal(t, activationlock.Unknown, activationlock.StatusOf(strange))
 	strange.Lock.State = activationlock.On
 	require.Equal(t, activationlock.Unknown, activationlock.StatusOf(strange))
-	strange.Supervised = new(false)
+	strange.Device.Supervised = new(false)
 	require.Equal(t, activationlock.EnabledWithoutBypassCodeNotSupervised, activationlock.StatusOf(strange))
 }
 
@@ -156,8 +161,6 @@ func TestStatusIsTotal(t *testing.T) {
 // the values that it names.
 func TestStatusGolden(t *testing.T) {
 	t.Parallel()
-	const inputs = 7
-	type line [inputs + 1]string // the last is the status
 	held := func(kind bypasscode.Kind, which string) []activationlock.HeldCode {
 		switch which {
 		case "void":
@@ -167,88 +170,29 @@ func TestStatusGolden(t *testing.T) {
 		}
 		return nil
 	}
-	names := [inputs][]string{
-		{"unknown", "yes", "no"},
-		{"unknown", "on", "off"},
-		{"unknown", "user", "organization"},
-		{"none", "void", "held"},
-		{"none", "void", "held"},
-		{"unknown", "no", "yes"},
-		{"not asked", "overdue", "answered"},
+	inputs := []column{
+		{"can have a lock", []string{"unknown", "yes", "no"}},
+		{"lock", []string{"unknown", "on", "off"}},
+		{"kind of lock", []string{"unknown", "user", "organization"}},
+		{"device code", []string{"none", "void", "held"}},
+		{"server code", []string{"none", "void", "held"}},
+		{"supervised", []string{"unknown", "no", "yes"}},
+		{"question for the code", []string{"not asked", "overdue", "answered"}},
 	}
-	var lines []line
-	pick := make([]int, inputs)
-	for {
-		var l line
-		for i, p := range pick {
-			l[i] = names[i][p]
-		}
-		l[inputs] = string(activationlock.StatusOf(activationlock.Situation{
-			Applicable: states[pick[0]],
-			Lock:       activationlock.Lock{State: states[pick[1]], Kind: lockKinds[pick[2]]},
-			Codes:      append(held(bypasscode.Device, l[3]), held(bypasscode.Server, l[4])...),
-			Supervised: answers[pick[5]],
-			Question:   questions[pick[6]],
-		}))
-		lines = append(lines, l)
-		i := inputs - 1
-		for ; i >= 0; i-- {
-			if pick[i]++; pick[i] < len(names[i]) {
-				break
-			}
-			pick[i] = 0
-		}
-		if i < 0 {
-			break
-		}
-	}
-	require.Len(t, lines, 2187)
-
-	// Lines that differ in one column only become one, column by column.
-	for column := inputs - 1; column >= 0; column-- {
-		var shorter []line
-		at := map[line]int{}
-		values := map[int][]string{}
-		for _, l := range lines {
-			key := l
-			key[column] = ""
-			i, there := at[key]
-			if !there {
-				i = len(shorter)
-				at[key] = i
-				shorter = append(shorter, l)
-			}
-			values[i] = append(values[i], l[column])
-		}
-		for i := range shorter {
-			shorter[i][column] = strings.Join(values[i], "|")
-			if len(values[i]) == len(names[column]) {
-				shorter[i][column] = "any"
-			}
-		}
-		lines = shorter
-	}
-
 	var out strings.Builder
-	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "can have a lock\tlock\tkind of lock\tdevice code\tserver code\tsupervised\tquestion for the code\tstatus\tEnglish\tDutch")
-	for _, l := range lines {
-		status := activationlock.Status(l[inputs])
-		fmt.Fprintf(w, "%s\t%q\t%q\n", strings.Join(l[:], "\t"), status.Label(activationlock.English), status.Label(activationlock.Dutch))
-	}
-	require.NoError(t, w.Flush())
-
-	golden := filepath.Join("testdata", "status.txt")
-	if *update {
-		require.NoError(t, os.MkdirAll("testdata", 0o755))
-		require.NoError(t, os.WriteFile(golden, []byte(out.String()), 0o644))
-	}
-	want, err := os.ReadFile(golden)
-	require.NoError(t, err)
-	require.Equal(t, string(want), out.String(), "if the change is meant: go test ./activationlock -run Golden -update")
+	table(&out, inputs, []string{"status", "English", "Dutch"}, func(pick []int) []string {
+		status := activationlock.StatusOf(activationlock.Situation{
+			Device:   supervised(lockables[pick[0]], answers[pick[5]]),
+			Lock:     activationlock.Lock{State: states[pick[1]], Kind: lockKinds[pick[2]]},
+			Codes:    append(held(bypasscode.Device, inputs[3].values[pick[3]]), held(bypasscode.Server, inputs[4].values[pick[4]])...),
+			Question: questions[pick[6]],
+		})
+		return []string{string(status), fmt.Sprintf("%q", status.Label(activationlock.English)), fmt.Sprintf("%q", status.Label(activationlock.Dutch))}
+	})
+	golden(t, "status.txt", out.String())
 }
 
-func TestApplicability(t *testing.T) {
+func TestHasLock(t *testing.T) {
 	t.Parallel()
 	const unknown, on, off = activationlock.StateUnknown, activationlock.On, activationlock.Off
 	no, yes := new(false), new(true)
@@ -320,7 +264,7 @@ func TestApplicability(t *testing.T) {
 		{"Toaster1,1", "26.1", yes, unknown},
 		{"iphone17,3", "7.0", nil, unknown},
 	} {
-		got := activationlock.Applicability(test.product, test.version, test.supported)
+		got := activationlock.Device{ProductName: test.product, OSVersion: test.version, LockSupported: test.supported}.HasLock()
 		require.Equal(t, test.want, got, "%q %q %v", test.product, test.version, test.supported)
 	}
 }
@@ -346,158 +290,4 @@ func TestLockKindOpens(t *testing.T) {
 	} {
 		require.Equal(t, test.want, test.lock.Opens(test.code), "a %q code on a %q lock", test.code, test.lock)
 	}
-}
-
-// other is a source besides the device.
-const other activationlock.Source = "other"
-
-var epoch = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
-
-// said makes evidence of the nth hour.
-func said(state activationlock.State, hour int) activationlock.Evidence {
-	return activationlock.Evidence{State: state, Source: activationlock.SourceDevice, At: epoch.Add(time.Duration(hour) * time.Hour)}
-}
-
-func TestDerive(t *testing.T) {
-	t.Parallel()
-	const unknown, on, off = activationlock.StateUnknown, activationlock.On, activationlock.Off
-	const user, organization = activationlock.UserLinked, activationlock.OrganizationLinked
-	of := func(kind activationlock.LockKind, source activationlock.Source, e activationlock.Evidence) activationlock.Evidence {
-		e.Kind, e.Source = kind, source
-		return e
-	}
-	never := activationlock.Evidence{State: on, Source: activationlock.SourceDevice} // at the zero time
-	type evidence = []activationlock.Evidence
-	for _, test := range []struct {
-		name  string
-		given evidence
-		want  activationlock.Lock
-	}{
-		{"nothing", nil, activationlock.Lock{}},
-		{"absent is not off", evidence{said(unknown, 1)}, activationlock.Lock{}},
-		{"on", evidence{said(on, 1)}, lock(on, 1)},
-		{"off", evidence{said(off, 1)}, lock(off, 1)},
-		{"the latest wins", evidence{said(off, 1), said(on, 2)}, lock(on, 2)},
-		{"the latest wins, off", evidence{said(on, 1), said(off, 2)}, lock(off, 2)},
-		{"since the first of the run", evidence{said(on, 1), said(on, 2), said(on, 3)}, lock(on, 1)},
-		{"since the last change", evidence{said(on, 1), said(off, 2), said(on, 3), said(on, 4)}, lock(on, 3)},
-		{"absent between ends no run", evidence{said(on, 1), said(unknown, 2), said(on, 3)}, lock(on, 1)},
-		{"absent after changes nothing", evidence{said(on, 1), said(unknown, 2)}, lock(on, 1)},
-		{"same moment", evidence{said(on, 1), said(off, 1)}, activationlock.Lock{}},
-		{"same moment, settled later", evidence{said(on, 1), said(off, 1), said(on, 2)}, lock(on, 2)},
-		{"same moment, settled before", evidence{said(on, 0), said(on, 1), said(off, 1)}, activationlock.Lock{}},
-		{"same moment, thrice", evidence{said(on, 1), said(off, 1), said(on, 1)}, activationlock.Lock{}},
-		{"same moment, same state", evidence{said(on, 1), said(on, 1)}, lock(on, 1)},
-		{"time unknown", evidence{never}, activationlock.Lock{State: on, Source: activationlock.SourceDevice}},
-		{"time unknown, then known", evidence{never, said(off, 1)}, lock(off, 1)},
-		{"time unknown gives no since", evidence{never, said(on, 1)}, lock(on, 1)},
-		{
-			"the one that decides is named",
-			evidence{said(off, 1), of(user, other, said(on, 2))},
-			activationlock.Lock{State: on, Kind: user, Source: other, Since: epoch.Add(2 * time.Hour)},
-		},
-		{
-			"of the same moment, the one that knows the kind",
-			evidence{of("", "a", said(on, 1)), of(user, "b", said(on, 1)), of("", "c", said(on, 1))},
-			activationlock.Lock{State: on, Kind: user, Source: "b", Since: epoch.Add(time.Hour)},
-		},
-		{
-			"kinds that contradict are unknown",
-			evidence{of(user, "a", said(on, 1)), of(organization, "b", said(on, 1)), of(user, "c", said(on, 1))},
-			activationlock.Lock{State: on, Source: "b", Since: epoch.Add(time.Hour)},
-		},
-		{
-			"kinds that contradicted, settled later",
-			evidence{of(user, other, said(on, 1)), of(organization, other, said(on, 1)), of(user, other, said(on, 2))},
-			activationlock.Lock{State: on, Kind: user, Source: other, Since: epoch.Add(time.Hour)},
-		},
-	} {
-		given := slices.Clone(test.given)
-		for order := range permutations(given) {
-			require.Equal(t, test.want, activationlock.Derive(order), "%s: %+v", test.name, order)
-		}
-	}
-}
-
-// lock is what the device's evidence comes to, since an hour.
-func lock(state activationlock.State, hour int) activationlock.Lock {
-	return activationlock.Lock{State: state, Source: activationlock.SourceDevice, Since: epoch.Add(time.Duration(hour) * time.Hour)}
-}
-
-func permutations[T any](of []T) iter.Seq[[]T] {
-	return func(yield func([]T) bool) {
-		var permute func(int) bool
-		permute = func(n int) bool {
-			if n == len(of) {
-				return yield(slices.Clone(of))
-			}
-			for i := n; i < len(of); i++ {
-				of[n], of[i] = of[i], of[n]
-				if !permute(n + 1) {
-					return false
-				}
-				of[n], of[i] = of[i], of[n]
-			}
-			return true
-		}
-		permute(0)
-	}
-}
-
-// The order in which evidence is kept or read never matters, and the state is
-// what a look at the last moment alone gives.
-func TestDeriveInAnyOrder(t *testing.T) {
-	t.Parallel()
-	const seed = 20261122
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
-	sources := []activationlock.Source{activationlock.SourceDevice, other, "third"}
-	found := map[activationlock.State]int{}
-	for range 3000 {
-		evidence := make([]activationlock.Evidence, random.IntN(9))
-		for i := range evidence {
-			evidence[i] = said(states[random.IntN(len(states))], random.IntN(6))
-			evidence[i].Kind = lockKinds[random.IntN(len(lockKinds))]
-			evidence[i].Source = sources[random.IntN(len(sources))]
-		}
-		want := activationlock.Derive(evidence)
-		found[want.State]++
-
-		last := map[activationlock.State]bool{}
-		var at time.Time
-		for _, e := range evidence {
-			if e.State != activationlock.StateUnknown && e.At.After(at) {
-				at, last = e.At, map[activationlock.State]bool{}
-			}
-			if e.State != activationlock.StateUnknown && e.At.Equal(at) {
-				last[e.State] = true
-			}
-		}
-		if len(last) == 1 {
-			require.True(t, last[want.State], "%+v", evidence)
-			require.False(t, want.Since.IsZero() || want.Since.After(at), "%+v", evidence)
-			// Nothing said otherwise since, and nothing said the same before
-			// without somebody who said otherwise after it.
-			for _, e := range evidence {
-				if e.State != activationlock.StateUnknown && e.State != want.State {
-					require.True(t, e.At.Before(want.Since), "%+v", evidence)
-				}
-				if e.State == want.State && e.At.Before(want.Since) {
-					require.True(t, slices.ContainsFunc(evidence, func(o activationlock.Evidence) bool {
-						return o.State != activationlock.StateUnknown && o.State != want.State && !o.At.Before(e.At)
-					}), "%+v", evidence)
-				}
-			}
-		} else {
-			require.Equal(t, activationlock.Lock{}, want, "%+v", evidence)
-		}
-
-		for range 4 {
-			random.Shuffle(len(evidence), func(i, j int) { evidence[i], evidence[j] = evidence[j], evidence[i] })
-			before := slices.Clone(evidence)
-			require.Equal(t, want, activationlock.Derive(evidence), "%+v", evidence)
-			require.Equal(t, before, evidence, "the argument is only read")
-		}
-	}
-	require.Len(t, found, len(states), "%v", slices.Collect(maps.Keys(found)))
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/activationlock/sdk/activationlock"
+	"github.com/activationlock/sdk/bypasscode"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/mdmcmd"
 )
@@ -121,13 +122,23 @@ func (x Exchange) Overdue(now time.Time) bool {
 // Live reports whether the enrollment is complete and did not end.
 func (r *Record) Live() bool { return !r.TokenAt.IsZero() && r.CheckedOutAt.IsZero() }
 
+// Device is what decides which parts of Activation Lock the device has.
+func (r *Record) Device() activationlock.Device {
+	return activationlock.Device{
+		ProductName: r.Facts.ProductName, OSVersion: r.Facts.OSVersion, UserEnrollment: r.UserEnrollment,
+		Supervised: r.Facts.Supervised, SharedIPad: r.Facts.SharedIPad,
+		LockSupported: r.Facts.LockSupported, LockManageable: r.Facts.LockManageable,
+	}
+}
+
 // Subject is what the enrollment's codes are filed under.
 func (r *Record) Subject() escrow.Subject {
 	return escrow.SubjectOf(r.Facts.SerialNumber, r.EnrollmentID)
 }
 
 // AddEvidence adds evidence in its place, since clocks step and servers race,
-// and keeps the list short: of a run of the same, the first and the last.
+// and keeps the list short: of a run of the same, the first and the last, and of
+// the rest the latest, but always the last words of each source.
 func (r *Record) AddEvidence(e activationlock.Evidence) {
 	same := func(a, b activationlock.Evidence) bool {
 		a.At, b.At = time.Time{}, time.Time{}
@@ -144,7 +155,20 @@ func (r *Record) AddEvidence(e activationlock.Evidence) {
 			short = append(short, e)
 		}
 	}
-	r.Evidence = short[max(0, len(short)-keptEvidence):]
+	r.Evidence = latest(short)
+}
+
+// latest leaves out the oldest evidence of a list that is too long, but for the
+// last words of each source: a lock that was made years ago may still be on.
+func latest(evidence []activationlock.Evidence) []activationlock.Evidence {
+	for i := 0; i < len(evidence) && len(evidence) > keptEvidence; {
+		if slices.ContainsFunc(evidence[i+1:], func(e activationlock.Evidence) bool { return e.Source == evidence[i].Source }) {
+			evidence = slices.Delete(evidence, i, i+1)
+		} else {
+			i++
+		}
+	}
+	return evidence
 }
 
 // Clone returns a copy that shares nothing that can change.
@@ -171,15 +195,17 @@ func (r *Record) Clone() Record {
 
 // Situation is what the lock's status depends on.
 func (r *Record) Situation(codes []escrow.Record, now time.Time) activationlock.Situation {
-	s := activationlock.Situation{
-		Applicable: activationlock.Applicability(r.Facts.ProductName, r.Facts.OSVersion, r.Facts.LockSupported),
-		Lock:       activationlock.Derive(r.Evidence),
-		Supervised: r.Facts.Supervised,
-	}
+	s := activationlock.Situation{Device: r.Device(), Lock: activationlock.Derive(r.Evidence), FindMy: r.Facts.FindMy}
 	for _, c := range codes {
-		if c.State != escrow.Purged {
-			s.Codes = append(s.Codes, activationlock.HeldCode{Kind: c.Kind, Void: c.State == escrow.Void})
+		if c.State == escrow.Purged {
+			continue
 		}
+		s.Codes = append(s.Codes, activationlock.HeldCode{
+			Kind: c.Kind, Void: c.State == escrow.Void,
+			Doubtful: c.State != escrow.Current && c.State != escrow.MaybeActive || !c.StaleSince.IsZero() ||
+				c.Kind == bypasscode.Device && (r.CodeWanted || r.unproven(c, s.Lock)) ||
+				c.Cause == escrow.CauseOrganizationLock && c.StateSince.IsZero(), // its hash never went out
+		})
 	}
 	switch asked := r.Exchanges[mdmcmd.ActivationLockBypassCode.RequestType()]; {
 	case asked.Overdue(now):
@@ -188,6 +214,16 @@ func (r *Record) Situation(codes []escrow.Record, now time.Time) activationlock.
 		s.Question = activationlock.Answered
 	}
 	return s
+}
+
+// unproven reports whether a device's code may not open the lock that is on:
+// Apple says that it must be asked for before the lock comes on, and one report
+// that the device makes another one then, so it must have been asked since, too.
+func (r *Record) unproven(c escrow.Record, lock activationlock.Lock) bool {
+	if lock.State != activationlock.On || lock.Kind == activationlock.OrganizationLinked {
+		return false
+	}
+	return c.FirstSeen.After(lock.Since) || r.Exchanges[mdmcmd.ActivationLockBypassCode.RequestType()].AnsweredAt.Before(lock.Since)
 }
 
 // Status is the value of the report's column "Activation Lock Status".

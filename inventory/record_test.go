@@ -158,58 +158,86 @@ func TestAddEvidence(t *testing.T) {
 	}
 }
 
-// However much is added, in order or not, the list stays short and its end
-// says what all of it would have said.
-func TestEvidenceIsShortenedWithoutChangingTheState(t *testing.T) {
+// However much is added, in order or not, the list stays short. While it is not
+// full, and nothing came late, it says what all of it would have said; and it never
+// says that a lock is off which all of it would have called on.
+func TestEvidenceIsShortened(t *testing.T) {
 	t.Parallel()
 	const seed = 20261122
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	states := []activationlock.State{activationlock.On, activationlock.Off, activationlock.On, activationlock.Off, activationlock.StateUnknown}
-	kinds := []activationlock.LockKind{activationlock.KindUnknown, activationlock.UserLinked, activationlock.OrganizationLinked}
-	sources := []activationlock.Source{activationlock.SourceDevice, "other"}
-	seen := map[activationlock.State]int{}
-	for round := range 150 {
+	const on, off = activationlock.On, activationlock.Off
+	words := []activationlock.Evidence{
+		{State: on, Source: activationlock.SourceDevice}, {State: off, Source: activationlock.SourceDevice},
+		{State: on, Kind: activationlock.UserLinked, Source: activationlock.SourceApple},
+		{State: on, Kind: activationlock.OrganizationLinked, Source: activationlock.SourceApple}, {State: off, Source: activationlock.SourceApple},
+		{State: on, Kind: activationlock.OrganizationLinked, Source: activationlock.SourceLockCall},
+		{State: on, Source: activationlock.SourceLockCall}, {Source: activationlock.SourceLockCall},
+		{State: off, Source: activationlock.SourceUnlockCall},
+		{State: on, Source: activationlock.SourceLostMode}, {State: off, Source: activationlock.SourceLostMode},
+	}
+	states, full := map[activationlock.State]int{}, 0
+	for round := range 400 {
 		var r inventory.Record
 		var all []activationlock.Evidence
 		hour, disorder, steady := 100, random.IntN(2)*8, random.IntN(6)
-		e := said(activationlock.Off, activationlock.SourceDevice, 0)
+		word, capped := words[1], false
 		for range random.IntN(60) {
-			hour += random.IntN(3)
+			hour += 1 + random.IntN(20)
 			if random.IntN(steady+1) == 0 {
-				e.State, e.Kind, e.Source = states[random.IntN(len(states))], kinds[random.IntN(len(kinds))], sources[random.IntN(len(sources))]
+				word = words[random.IntN(len(words))]
 			}
+			e := word
 			e.At = at(hour - random.IntN(disorder+1))
 			all = append(all, e)
+			capped = capped || len(r.Evidence) == 16
 			r.AddEvidence(e)
 
 			want, got := activationlock.Derive(all), activationlock.Derive(r.Evidence)
-			require.Equal(t, want.State, got.State, "round %d: %+v", round, all)
-			require.Equal(t, want.Kind, got.Kind, "round %d: %+v", round, all)
-			require.False(t, got.Since.Before(want.Since) && want.State != activationlock.StateUnknown && disorder == 0, "round %d: %+v", round, all)
-			seen[got.State]++
+			states[got.State]++
+			require.False(t, got.State == off && want.State == on, "round %d: %+v\n%+v", round, all, r.Evidence)
+			if capped {
+				full++
+			} else if disorder == 0 {
+				require.False(t, got.Since.Before(want.Since), "round %d: %+v", round, all)
+				got.Since = want.Since // which may have been within a run
+				require.Equal(t, want, got, "round %d: %+v", round, all)
+			}
 			require.LessOrEqual(t, len(r.Evidence), 16)
 			require.True(t, slices.IsSortedFunc(r.Evidence, func(a, b activationlock.Evidence) int { return a.At.Compare(b.At) }))
+			last := map[activationlock.Source]activationlock.Evidence{}
+			for _, e := range all {
+				if !e.At.Before(last[e.Source].At) {
+					last[e.Source] = e
+				}
+			}
+			for _, e := range last {
+				require.Contains(t, r.Evidence, e, "the last words of each source stay")
+			}
 			for _, kept := range r.Evidence {
 				require.Contains(t, all, kept, "nothing is made up")
 			}
 		}
-		if disorder == 0 {
-			// The end of the list is what an independent look finds: the first and
-			// the last of each run.
-			var runs []activationlock.Evidence
-			for i, e := range all {
-				same := func(j int) bool {
-					return j >= 0 && j < len(all) && all[j].State == e.State && all[j].Kind == e.Kind && all[j].Source == e.Source
-				}
-				if !same(i-1) || !same(i+1) {
-					runs = append(runs, e)
-				}
-			}
-			require.Equal(t, runs[max(0, len(runs)-16):], r.Evidence, "round %d", round)
-		}
 	}
-	require.Len(t, seen, 3)
+	require.Len(t, states, 3)
+	require.Greater(t, full, 500)
+}
+
+// Years of inventory do not push out a call of ours.
+func TestAddEvidenceKeepsTheLastWordsOfEachSource(t *testing.T) {
+	t.Parallel()
+	var r inventory.Record
+	call := activationlock.Evidence{
+		State: activationlock.On, Kind: activationlock.OrganizationLinked, Source: activationlock.SourceLockCall, At: at(0),
+	}
+	r.AddEvidence(call)
+	for i := range 100 {
+		r.AddEvidence(said([]activationlock.State{activationlock.On, activationlock.Off}[i%2], activationlock.SourceDevice, i+1))
+	}
+	require.Len(t, r.Evidence, 16)
+	require.Equal(t, call, r.Evidence[0])
+	require.Equal(t, said(activationlock.Off, activationlock.SourceDevice, 86), r.Evidence[1])
+	require.Equal(t, said(activationlock.Off, activationlock.SourceDevice, 100), r.Evidence[15])
 }
 
 // fill sets every field to something that is not zero.
@@ -356,18 +384,17 @@ func TestSituation(t *testing.T) {
 	r := locked()
 	r.Exchanges = map[string]inventory.Exchange{"DeviceInformation": inventory.Exchange{}.Ask("1", at(1), at(2))}
 	want := activationlock.Situation{
-		Applicable: activationlock.On,
-		Lock:       activationlock.Lock{State: activationlock.On, Source: activationlock.SourceDevice, Since: at(2)},
-		Supervised: new(true),
+		Device: activationlock.Device{ProductName: "iPhone17,3", OSVersion: "26.1", Supervised: new(true)},
+		Lock: activationlock.Lock{
+			State: activationlock.On, Source: activationlock.SourceDevice, At: at(2), Since: at(2), Confidence: activationlock.Reported,
+		},
 	}
 	require.Equal(t, want, r.Situation(nil, at(100)), "an open question of another type says nothing")
-
-	// A Mac's own answer counts.
-	mac := inventory.Record{Facts: inventory.Facts{ProductName: "Mac14,2", OSVersion: "15.1", LockSupported: new(false)}}
-	require.Equal(t, activationlock.Situation{Applicable: activationlock.Off}, mac.Situation(nil, at(1)))
+	r.Facts.FindMy, want.FindMy = new(true), new(true)
+	require.Equal(t, want, r.Situation(nil, at(100)))
 
 	codes := []escrow.Record{{Kind: bypasscode.Server, State: escrow.Superseded}, {Kind: bypasscode.Device, State: escrow.Current}}
-	want.Codes = []activationlock.HeldCode{{Kind: bypasscode.Server}, {Kind: bypasscode.Device}}
+	want.Codes = []activationlock.HeldCode{{Kind: bypasscode.Server, Doubtful: true}, {Kind: bypasscode.Device, Doubtful: true}}
 	require.Equal(t, want, r.Situation(codes, at(100)))
 
 	asked := inventory.Exchange{}.Ask("1", at(10), at(20))
@@ -392,6 +419,84 @@ func TestSituation(t *testing.T) {
 	} {
 		r.Exchanges[question] = test.exchange
 		require.Equal(t, test.want, r.Situation(nil, at(test.hour)).Question, test.name)
+	}
+}
+
+// Everything that decides about a device comes from its own word, or is unknown.
+func TestDevice(t *testing.T) {
+	t.Parallel()
+	var nobody inventory.Record
+	require.Equal(t, activationlock.Device{}, nobody.Device())
+	mac := inventory.Record{UserEnrollment: true, Facts: inventory.Facts{
+		ProductName: "Mac14,2", OSVersion: "15.1", Supervised: new(true), SharedIPad: new(false), LockSupported: new(false), LockManageable: new(true),
+	}}
+	require.Equal(t, activationlock.Device{
+		ProductName: "Mac14,2", OSVersion: "15.1", UserEnrollment: true,
+		Supervised: new(true), SharedIPad: new(false), LockSupported: new(false), LockManageable: new(true),
+	}, mac.Device())
+	require.Equal(t, activationlock.Situation{Device: mac.Device()}, mac.Situation(nil, at(1)))
+	require.Equal(t, activationlock.NotApplicable, mac.Status(nil, at(1)), "a Mac's own answer counts")
+}
+
+// Which codes are doubtful, and which are no codes any more.
+func TestHeldCodes(t *testing.T) {
+	t.Parallel()
+	const device, server = bypasscode.Device, bypasscode.Server
+	for _, test := range []struct {
+		name   string
+		code   escrow.Record
+		wanted bool
+		want   []activationlock.HeldCode
+	}{
+		{"the device's", escrow.Record{Kind: device, State: escrow.Current}, false, []activationlock.HeldCode{{Kind: device}}},
+		{"the device's, to be asked again", escrow.Record{Kind: device, State: escrow.Current}, true, []activationlock.HeldCode{{Kind: device, Doubtful: true}}},
+		{"perhaps stale", escrow.Record{Kind: device, State: escrow.Current, StaleSince: at(1)}, false, []activationlock.HeldCode{{Kind: device, Doubtful: true}}},
+		{"superseded", escrow.Record{Kind: device, State: escrow.Superseded}, false, []activationlock.HeldCode{{Kind: device, Doubtful: true}}},
+		{"disputed", escrow.Record{Kind: device, State: escrow.Disputed}, false, []activationlock.HeldCode{{Kind: device, Doubtful: true}}},
+		{"worked, of a lock that is gone", escrow.Record{Kind: device, State: escrow.Worked}, false, []activationlock.HeldCode{{Kind: device, Doubtful: true}}},
+		{"void", escrow.Record{Kind: device, State: escrow.Void}, false, []activationlock.HeldCode{{Kind: device, Void: true, Doubtful: true}}},
+		{"purged", escrow.Record{Kind: device, State: escrow.Purged}, false, nil},
+		{"imported", escrow.Record{Kind: server, State: escrow.Current, Cause: escrow.CauseImport}, false, []activationlock.HeldCode{{Kind: server}}},
+		{"the server's, never sent", escrow.Record{Kind: server, State: escrow.Current, Cause: escrow.CauseOrganizationLock}, false, []activationlock.HeldCode{{Kind: server, Doubtful: true}}},
+		{"sent", escrow.Record{Kind: server, State: escrow.MaybeActive, Cause: escrow.CauseOrganizationLock, StateSince: at(1)}, false, []activationlock.HeldCode{{Kind: server}}},
+		{"confirmed", escrow.Record{Kind: server, State: escrow.Current, Cause: escrow.CauseOrganizationLock, StateSince: at(1)}, true, []activationlock.HeldCode{{Kind: server}}},
+	} {
+		r := inventory.Record{CodeWanted: test.wanted}
+		require.Equal(t, test.want, r.Situation([]escrow.Record{test.code}, at(9)).Codes, test.name)
+	}
+}
+
+// While a person's lock is on, its code is one that came before it did, and was
+// asked for again since.
+func TestUnprovenCodes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name           string
+		came, answered int
+		evidence       activationlock.Evidence
+		doubtful       bool
+	}{
+		{"asked before and since", 1, 5, said(activationlock.On, activationlock.SourceDevice, 3), false},
+		{"at the same moment", 3, 3, said(activationlock.On, activationlock.SourceDevice, 3), false},
+		{"only since", 4, 5, said(activationlock.On, activationlock.SourceDevice, 3), true},
+		{"only before", 1, 2, said(activationlock.On, activationlock.SourceDevice, 3), true},
+		{"the lock is off", 4, 2, said(activationlock.Off, activationlock.SourceDevice, 3), false},
+		{
+			"the lock is the organization's", 4, 2,
+			activationlock.Evidence{State: activationlock.On, Kind: activationlock.OrganizationLinked, Source: activationlock.SourceApple, At: at(3)}, false,
+		},
+	} {
+		r := inventory.Record{
+			Evidence:  []activationlock.Evidence{test.evidence},
+			Exchanges: map[string]inventory.Exchange{question: {AnsweredAt: at(test.answered)}},
+		}
+		codes := []escrow.Record{
+			{Kind: bypasscode.Device, State: escrow.Current, FirstSeen: at(test.came)},
+			{Kind: bypasscode.Server, State: escrow.Current, FirstSeen: at(test.came)},
+		}
+		require.Equal(t, []activationlock.HeldCode{
+			{Kind: bypasscode.Device, Doubtful: test.doubtful}, {Kind: bypasscode.Server},
+		}, r.Situation(codes, at(9)).Codes, test.name)
 	}
 }
 

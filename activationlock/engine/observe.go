@@ -127,6 +127,9 @@ func learn(r *inventory.Record, q *mdmcmd.QueryResponses, p Policy, now time.Tim
 	set(&f.AwaitingConfiguration, q.AwaitingConfiguration)
 	set(&f.LockSupported, q.IsActivationLockSupported)
 	set(&f.LostMode, q.IsMDMLostModeEnabled)
+	if lost := q.IsMDMLostModeEnabled; lost != nil {
+		r.AddEvidence(activationlock.Evidence{State: state(*lost), Source: activationlock.SourceLostMode, At: now})
+	}
 	if q.MDMOptions != nil {
 		set(&f.LockAllowed, q.MDMOptions.ActivationLockAllowedWhileSupervised)
 		if sent := r.OptionsSent.ActivationLockAllowedWhileSupervised; f.LockAllowed != nil && sent != nil && *sent && !*f.LockAllowed &&
@@ -144,16 +147,19 @@ func learn(r *inventory.Record, q *mdmcmd.QueryResponses, p Policy, now time.Tim
 	set(&f.FindMy, q.IsDeviceLocatorServiceEnabled)
 	if lock := q.IsActivationLockEnabled; lock != nil {
 		was := activationlock.Derive(r.Evidence).State
-		state := activationlock.Off
-		if *lock {
-			state = activationlock.On
-		}
-		cameOn = cameOn || state == activationlock.On && was != activationlock.On
-		r.AddEvidence(activationlock.Evidence{State: state, Source: activationlock.SourceDevice, At: now})
+		cameOn = cameOn || *lock && was != activationlock.On
+		r.AddEvidence(activationlock.Evidence{State: state(*lock), Source: activationlock.SourceDevice, At: now})
 	}
 	if cameOn {
 		wantCode(r, escrow.CauseLockOn, p)
 	}
+}
+
+func state(on bool) activationlock.State {
+	if on {
+		return activationlock.On
+	}
+	return activationlock.Off
 }
 
 func turnedOn(before, now *bool) bool {
