@@ -1,5 +1,5 @@
-// Package memstore keeps codes and records in memory: for tests, examples and
-// a first look. What it holds is gone with the process, so it is no place for
+// Package memstore keeps codes, records and actions in memory: for tests, examples
+// and a first look. What it holds is gone with the process, so it is no place for
 // the codes of real devices.
 package memstore
 
@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/inventory"
@@ -26,6 +27,7 @@ type Store struct {
 	joins   map[string][]string // serial numbers by enrollment ID, in byte order
 	records map[string]inventory.Record
 	audit   []audit.Entry // in the order of their numbers
+	actions map[string]bypass.Action
 }
 
 // filed is an entry and its place in the order of filing.
@@ -42,6 +44,7 @@ func New() *Store {
 		joined:  map[string][]string{},
 		joins:   map[string][]string{},
 		records: map[string]inventory.Record{},
+		actions: map[string]bypass.Action{},
 	}
 }
 
@@ -50,6 +53,9 @@ func (s *Store) Escrow() escrow.Store { return escrowStore{s} }
 
 // Audit returns the store of the audit.
 func (s *Store) Audit() audit.Store { return auditStore{s} }
+
+// Actions returns the store of bypass actions.
+func (s *Store) Actions() bypass.Store { return actionStore{s} }
 
 // Inventory returns the store of records.
 func (s *Store) Inventory() inventory.Store { return inventoryStore{s} }
@@ -205,6 +211,95 @@ func (s auditStore) Scan(ctx context.Context, after int64, limit int) ([]audit.E
 	})
 	found := s.audit[from:]
 	return slices.Clone(found[:min(len(found), max(0, limit))]), nil
+}
+
+type actionStore struct{ *Store }
+
+func (s actionStore) Create(ctx context.Context, a bypass.Action) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, there := s.actions[a.ID]; there {
+		return bypass.ErrExists
+	}
+	if !a.State.Over() {
+		for _, other := range s.actions {
+			if !other.State.Over() && other.Subject == a.Subject {
+				return bypass.ErrOpen
+			}
+		}
+	}
+	s.actions[a.ID] = a.Clone()
+	return nil
+}
+
+func (s actionStore) Update(ctx context.Context, id string, change func(*bypass.Action) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, there := s.actions[id]
+	if !there {
+		return bypass.ErrNotFound
+	}
+	after := before.Clone()
+	if err := change(&after); err != nil {
+		return err
+	}
+	switch {
+	case after.ID != before.ID || after.Subject != before.Subject:
+		return errors.New("memstore: an action keeps its ID and its subject")
+	case before.State.Over() && !after.State.Over():
+		return errors.New("memstore: an action that is over stays over")
+	}
+	s.actions[id] = after.Clone()
+	return nil
+}
+
+func (s actionStore) Get(ctx context.Context, id string) (bypass.Action, error) {
+	if err := ctx.Err(); err != nil {
+		return bypass.Action{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, there := s.actions[id]
+	if !there {
+		return bypass.Action{}, bypass.ErrNotFound
+	}
+	return a.Clone(), nil
+}
+
+func (s actionStore) OfDevice(ctx context.Context, serialNumber string) ([]bypass.Action, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	found := s.find(func(a *bypass.Action) bool { return serialNumber != "" && a.Subject.SerialNumber == serialNumber })
+	slices.SortStableFunc(found, func(a, b bypass.Action) int { return a.StartedAt.Compare(b.StartedAt) })
+	return found, nil
+}
+
+func (s actionStore) Scan(ctx context.Context, after string, limit int, open bool) ([]bypass.Action, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	found := s.find(func(a *bypass.Action) bool { return a.ID > after && !(open && a.State.Over()) })
+	return found[:min(len(found), max(0, limit))], nil
+}
+
+// find returns copies of actions in the order of their IDs.
+func (s actionStore) find(wanted func(*bypass.Action) bool) (found []bypass.Action) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.actions {
+		if wanted(&a) {
+			found = append(found, a.Clone())
+		}
+	}
+	slices.SortFunc(found, func(a, b bypass.Action) int { return cmp.Compare(a.ID, b.ID) })
+	return found
 }
 
 type inventoryStore struct{ *Store }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activationlock/sdk/activationlock"
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/activationlock/storetest"
 	"github.com/activationlock/sdk/bypasscode/audit"
@@ -45,6 +46,15 @@ func TestAudit(t *testing.T) {
 		t.Parallel()
 		s := memstore.New()
 		return func(*testing.T) audit.Store { return s.Audit() }
+	})
+}
+
+func TestActions(t *testing.T) {
+	t.Parallel()
+	storetest.Actions(t, func(t *testing.T, _ func() time.Time) func(*testing.T) bypass.Store {
+		t.Parallel()
+		s := memstore.New()
+		return func(*testing.T) bypass.Store { return s.Actions() }
 	})
 }
 

@@ -17,7 +17,7 @@ type auditStore struct{ *Store }
 
 func (s auditStore) Append(ctx context.Context, next func(last audit.Entry) ([]audit.Entry, error)) error {
 	return s.transact(ctx, func(in querier) error {
-		if err := s.dialect.lockAudit(ctx, in); err != nil {
+		if err := s.dialect.lockRow(ctx, in, "audit", ""); err != nil {
 			return failedFirst("lock the audit", err)
 		}
 		var last audit.Entry
@@ -57,7 +57,22 @@ func (s auditStore) Scan(ctx context.Context, after int64, limit int) ([]audit.E
 		return nil, s.explain(ctx, err)
 	}
 	found, err := readAudit(ctx, s.dialect.reader(), s.dialect.queries().scanAudit, after, int64(limit))
+	if again := s.dialect.queries().scanAuditAgain; again != "" && err == nil && gap(after, found) {
+		found, err = readAudit(ctx, s.dialect.reader(), again, after, int64(limit))
+	}
 	return found, s.explain(ctx, err)
+}
+
+// gap reports whether numbers are missing before one of the entries.
+func gap(after int64, entries []audit.Entry) bool {
+	last := max(after, 0)
+	for _, e := range entries {
+		if e.Number != last+1 {
+			return true
+		}
+		last = e.Number
+	}
+	return false
 }
 
 func readAudit(ctx context.Context, in querier, query string, args ...any) (entries []audit.Entry, err error) {

@@ -37,10 +37,17 @@ type dialect interface {
 	// for each other. The query that it returns reads the subject's entries, or
 	// locks and reads; it sees all that was committed before the last lock was held.
 	lock(context.Context, querier, escrow.Subject) (query string, args []any, err error)
-	// lockAudit has nobody else append to the audit until the transaction ends.
-	lockAudit(context.Context, querier) error
+	// lockRow locks what one row of activationlock_locks stands for until the
+	// transaction ends.
+	lockRow(ctx context.Context, in querier, kind, id string) error
 	// join locks a serial number and then an enrollment, and joins them.
 	join(ctx context.Context, in querier, enrollmentID, serialNumber string) error
+	// lockAction is the query that reads an action, and has nobody else change it
+	// until the transaction ends.
+	lockAction() string
+	// insertAction writes a new action, unless there is one with its ID, or one that
+	// is open as it is: inserted is false then, and the transaction goes on.
+	insertAction(ctx context.Context, in querier, values []any) (inserted bool, err error)
 	// migrate begins a transaction, or what comes nearest to it, that one server
 	// has at a time, and in it applies what is missing.
 	migrate(context.Context, *transaction) error
@@ -51,6 +58,16 @@ type dialect interface {
 type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// insertUnlessThere is insertAction of databases that know ON CONFLICT.
+func insertUnlessThere(ctx context.Context, in querier, insert string, values []any) (inserted bool, err error) {
+	result, err := in.ExecContext(ctx, insert+" ON CONFLICT DO NOTHING", values...)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	return n > 0, err
 }
 
 // prepared are statements that are prepared once for each connection.

@@ -19,6 +19,10 @@ type statements struct {
 	ofSerialNumberAlone, ofEnrollmentID, scan, insert, update string
 	joined                                                    string
 	lastAudit, scanAudit, insertAudit                         string
+	scanAuditAgain                                            string // where a gap may be the reader's, else ""
+	action, actionsOfDevice, scanActions, scanOpenActions     string
+	insertAction, updateAction                                string
+	actionMeanwhile                                           string // one that came after the lock
 }
 
 // of returns the query for a subject's entries.
@@ -31,8 +35,8 @@ func (s *statements) of(subject escrow.Subject) (query string, args []any) {
 
 func (s *statements) queries() *statements { return s }
 
-// all are those of codes. Those of the audit are not among them, since what is
-// prepared has to be there, and codes come out of older databases too.
+// all are those of codes. Those of audit and actions are not among them, since
+// what is prepared has to be there, and codes come out of older databases too.
 func (s *statements) all() []string {
 	return []string{
 		s.ofSerialNumber, s.ofEnrollmentID, s.scan, s.insert, s.update, s.joined,
@@ -50,6 +54,7 @@ func newStatements(placeholder func(n int) string) *statements {
 		}
 	}
 	const audit = "number, at, act, actor, reason, serial_number, enrollment_id, record_id, detail, digest"
+	const actions = "SELECT " + actionColumns + " FROM activationlock_actions WHERE "
 	alone := "SELECT seq, " + names("") + from + "serial_number = " + placeholder(1)
 	// Sorting is left to us: databases copy what they sort, and a subject has few.
 	return &statements{
@@ -65,6 +70,16 @@ func newStatements(placeholder func(n int) string) *statements {
 		lastAudit:      "SELECT " + audit + " FROM activationlock_audit ORDER BY number DESC LIMIT 1",
 		scanAudit:      "SELECT " + audit + " FROM activationlock_audit WHERE number > " + placeholder(1) + " ORDER BY number LIMIT " + placeholder(2),
 		insertAudit:    "INSERT INTO activationlock_audit (" + audit + ") VALUES (" + strings.Join(all[:10], ", ") + ")",
+
+		action:          actions + "id = " + placeholder(1),
+		actionMeanwhile: actions + "id = " + placeholder(1),
+		actionsOfDevice: actions + "serial_number = " + placeholder(1) + " ORDER BY started_at, id",
+		scanActions:     actions + "id > " + placeholder(1) + " ORDER BY id LIMIT " + placeholder(2),
+		scanOpenActions: actions + "is_open = 1 AND id > " + placeholder(1) + " ORDER BY id LIMIT " + placeholder(2),
+		insertAction:    "INSERT INTO activationlock_actions (" + actionColumns + ") VALUES (" + strings.Join(all[:9], ", ") + ")",
+		updateAction: "UPDATE activationlock_actions SET is_open = " + placeholder(1) + ", state = " + placeholder(2) +
+			", started_at = " + placeholder(3) + ", next_at = " + placeholder(4) + ", ended_at = " + placeholder(5) +
+			", body = " + placeholder(6) + " WHERE id = " + placeholder(7),
 	}
 }
 

@@ -25,7 +25,8 @@ type mySQL struct {
 // The row of a subject is locked by changing it, whether it is there or not. The
 // change counts for another reason too: InnoDB shows what is committed before the
 // disk has it, so a transaction that finds nothing to change has to write
-// something after it, and wait for that.
+// something after it, and wait for that. An action is its own row to lock: whoever
+// locks it writes it too.
 //
 // A procedure never changes once it is released, as migrations do not: another
 // one has another name, so that servers with the version before can go on.
@@ -79,6 +80,9 @@ func proceduresMySQL() map[string]string {
 			"INSERT INTO activationlock_joins (serial_number, enrollment_id) VALUES (wanted_serial, wanted)" +
 				" ON DUPLICATE KEY UPDATE enrollment_id = VALUES(enrollment_id)",
 		}},
+		{"activationlock_lock_action", "wanted VARBINARY(255)", []string{
+			inside.action + " FOR UPDATE",
+		}},
 	} {
 		list[p.name] = fmt.Sprintf(procedureMySQL, p.name, p.parameters, strings.Join(p.statements, ";\n\t"))
 	}
@@ -87,6 +91,15 @@ func proceduresMySQL() map[string]string {
 
 func newMySQL(db *sql.DB) *mySQL {
 	s := newStatements(func(int) string { return "?" })
+	// A reader of MariaDB may see a commit and not the one before it, on which it was
+	// built: what was under way is looked up one by one. Seen in 2 of 392,332 reads
+	// of MariaDB 10.11, beside sixteen writers. One that locks does not.
+	s.scanAuditAgain = s.scanAudit + " LOCK IN SHARE MODE"
+	s.lastAudit += " FOR UPDATE"
+	// Of those that are over there are many more, in the order of their IDs.
+	s.scanOpenActions = strings.Replace(s.scanOpenActions, " WHERE ", " FORCE INDEX (activationlock_actions_open) WHERE ", 1)
+	// Or it may not be seen yet. Others whose statement failed share the lock too.
+	s.actionMeanwhile += " LOCK IN SHARE MODE"
 	return &mySQL{s, newPrepared(db, s.all())}
 }
 
@@ -164,14 +177,26 @@ func (d *mySQL) lock(_ context.Context, _ querier, subject escrow.Subject) (quer
 	return "CALL activationlock_lock_enrollment_id(?)", []any{subject.EnrollmentID}, nil
 }
 
-func (d *mySQL) lockAudit(ctx context.Context, in querier) error {
-	_, err := in.ExecContext(ctx, "CALL activationlock_lock(?, ?)", "audit", "")
+func (d *mySQL) lockRow(ctx context.Context, in querier, kind, id string) error {
+	_, err := in.ExecContext(ctx, "CALL activationlock_lock(?, ?)", kind, id)
 	return err
 }
 
 func (d *mySQL) join(ctx context.Context, in querier, enrollmentID, serialNumber string) error {
 	_, err := in.ExecContext(ctx, "CALL activationlock_join(?, ?)", enrollmentID, serialNumber)
 	return err
+}
+
+func (d *mySQL) lockAction() string { return "CALL activationlock_lock_action(?)" }
+
+// insertAction has only its statement undone if there is such an action. To
+// IGNORE what is there would ignore more than that.
+func (d *mySQL) insertAction(ctx context.Context, in querier, values []any) (inserted bool, err error) {
+	_, err = in.ExecContext(ctx, d.statements.insertAction, values...)
+	if number, _ := mysqlNumber(err); number == "1062" {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // migrate holds a lock of the server's, since each statement on a table commits.

@@ -37,14 +37,22 @@ func (d *postgreSQL) lock(_ context.Context, _ querier, subject escrow.Subject) 
 	return query + "enrollment_id($1)", []any{subject.EnrollmentID}, nil
 }
 
-func (d *postgreSQL) lockAudit(ctx context.Context, in querier) error {
-	_, err := in.ExecContext(ctx, "SELECT activationlock_lock('audit', '')")
+func (d *postgreSQL) lockRow(ctx context.Context, in querier, kind, id string) error {
+	_, err := in.ExecContext(ctx, "SELECT activationlock_lock($1, $2)", kind, id)
 	return err
 }
 
 func (d *postgreSQL) join(ctx context.Context, in querier, enrollmentID, serialNumber string) error {
 	_, err := in.ExecContext(ctx, "SELECT activationlock_join($1, $2)", enrollmentID, serialNumber)
 	return err
+}
+
+func (d *postgreSQL) lockAction() string {
+	return "SELECT " + actionColumns + " FROM activationlock_lock_action($1)"
+}
+
+func (d *postgreSQL) insertAction(ctx context.Context, in querier, values []any) (inserted bool, err error) {
+	return insertUnlessThere(ctx, in, d.statements.insertAction, values)
 }
 
 func (d *postgreSQL) migrate(ctx context.Context, t *transaction) error {

@@ -101,11 +101,18 @@ func (d *sqlite) lock(_ context.Context, _ querier, subject escrow.Subject) (que
 	return query, args, nil
 }
 
-func (d *sqlite) lockAudit(context.Context, querier) error { return nil } // the database is
+// lockRow need not: the database is locked.
+func (d *sqlite) lockRow(context.Context, querier, string, string) error { return nil }
 
 func (d *sqlite) join(ctx context.Context, in querier, enrollmentID, serialNumber string) error {
 	_, err := in.ExecContext(ctx, joinSQLite, serialNumber, enrollmentID)
 	return err
+}
+
+func (d *sqlite) lockAction() string { return d.action }
+
+func (d *sqlite) insertAction(ctx context.Context, in querier, values []any) (inserted bool, err error) {
+	return insertUnlessThere(ctx, in, d.statements.insertAction, values)
 }
 
 func (d *sqlite) migrate(ctx context.Context, t *transaction) error {

@@ -1,5 +1,6 @@
-// Package sqlstore keeps codes in a database: SQLite in a file, PostgreSQL,
-// MySQL or MariaDB. It imports no driver; bring your own.
+// Package sqlstore keeps codes, their audit and bypass actions in a database:
+// SQLite in a file, PostgreSQL, MySQL or MariaDB. It imports no driver; bring your
+// own.
 //
 //	db, err := sqlstore.OpenSQLite(ctx, "sqlite", "/var/lib/mdm/escrow.db")
 //	store, err := sqlstore.New(db, sqlstore.SQLite)
@@ -29,7 +30,8 @@
 //
 // All have names that begin with activationlock_, in the schema of the
 // connection; the files of folder migrations explain their columns. Whoever
-// reads them sees whose codes there are, but no codes: those are sealed.
+// reads them sees whose codes there are and what became of them, but no codes:
+// those are sealed.
 //
 // # Rights
 //

@@ -60,7 +60,14 @@ func TestUnreachable(t *testing.T) {
 			t.Error("there is nothing to change")
 			return nil, nil
 		})
-		for _, err := range []error{s.Migrate(t.Context()), entries, scan, update, s.Escrow().Join(t.Context(), "a", "b")} {
+		a := goldenAction()
+		_, get := s.Actions().Get(t.Context(), a.ID)
+		_, ofDevice := s.Actions().OfDevice(t.Context(), a.Subject.SerialNumber)
+		_, open := s.Actions().Scan(t.Context(), "", 1, true)
+		for _, err := range []error{
+			s.Migrate(t.Context()), entries, scan, update, s.Escrow().Join(t.Context(), "a", "b"),
+			get, ofDevice, open, s.Actions().Create(t.Context(), a), s.Actions().Update(t.Context(), a.ID, nil),
+		} {
 			require.ErrorIs(t, err, syscall.ECONNREFUSED)
 			require.ErrorContains(t, err, "connection refused")
 			require.True(t, strings.HasPrefix(err.Error(), "sqlstore: "), err)
@@ -71,7 +78,13 @@ func TestUnreachable(t *testing.T) {
 		_, entries = s.Escrow().Entries(ctx, subject)
 		_, scan = s.Escrow().Scan(ctx, "", 1)
 		_, none := s.Escrow().Scan(ctx, "", 0)
-		for _, err := range []error{s.Migrate(ctx), entries, scan, none, s.Escrow().Join(ctx, "a", "b")} {
+		_, get = s.Actions().Get(ctx, a.ID)
+		_, ofDevice = s.Actions().OfDevice(ctx, "")
+		_, open = s.Actions().Scan(ctx, "", 0, true)
+		for _, err := range []error{
+			s.Migrate(ctx), entries, scan, none, s.Escrow().Join(ctx, "a", "b"),
+			get, ofDevice, open, s.Actions().Create(ctx, a), s.Actions().Update(ctx, a.ID, nil), s.Actions().Update(ctx, "", nil),
+		} {
 			require.ErrorIs(t, err, context.Canceled)
 		}
 	}
@@ -332,6 +345,7 @@ func TestProceduresNeverChange(t *testing.T) {
 	}
 	require.Equal(t, map[string]string{
 		"activationlock_lock":               "c2d00ada",
+		"activationlock_lock_action":        "6dd83dcb",
 		"activationlock_lock_enrollment_id": "8318b7c5",
 		"activationlock_lock_serial_number": "67ea531a",
 		"activationlock_join":               "c40f29e7",

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/activationlock/storetest"
 	"github.com/activationlock/sdk/bypasscode/audit"
@@ -14,6 +15,7 @@ import (
 //
 //	func TestEscrow(t *testing.T) { storetest.Escrow(t, freshEscrow) }
 //	func TestAudit(t *testing.T) { storetest.Audit(t, freshAudit) }
+//	func TestActions(t *testing.T) { storetest.Actions(t, freshActions) }
 func Example() {
 	freshEscrow := func(t *testing.T, clock func() time.Time) func(t *testing.T) escrow.Store {
 		database := memstore.New() // an empty database, gone with t.Cleanup
@@ -27,9 +29,16 @@ func Example() {
 			return database.Audit()
 		}
 	}
+	freshActions := func(t *testing.T, clock func() time.Time) func(t *testing.T) bypass.Store {
+		database := memstore.New()
+		return func(t *testing.T) bypass.Store {
+			return database.Actions()
+		}
+	}
 	_ = func(t *testing.T) {
 		t.Run("Escrow", func(t *testing.T) { storetest.Escrow(t, freshEscrow) })
 		t.Run("Audit", func(t *testing.T) { storetest.Audit(t, freshAudit) })
+		t.Run("Actions", func(t *testing.T) { storetest.Actions(t, freshActions) })
 	}
 	// Output:
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/bypasscode"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 )
@@ -25,6 +26,9 @@ var (
 	causes = []escrow.Cause{
 		escrow.CauseEnrollment, escrow.CauseLockOn, escrow.CauseSchedule, escrow.CauseOrganizationLock,
 		escrow.CauseImport, escrow.CauseManual, escrow.CauseUnasked,
+	}
+	actionStates = []bypass.State{
+		bypass.Pending, bypass.Active, bypass.Done, bypass.Failed, bypass.NotSupported, bypass.Canceled,
 	}
 )
 
@@ -56,6 +60,32 @@ func appendFields(fields []field, name string, v reflect.Value) []field {
 	return fields
 }
 
+// isList reports whether the field is a list of anything but bytes.
+func (f field) isList() bool {
+	return f.value.Kind() == reflect.Slice && f.value.Type().Elem().Kind() != reflect.Uint8
+}
+
+// elements returns the fields of all elements of a list: "Attempts[0].Detail".
+func (f field) elements() (fields []field) {
+	for i := range f.value.Len() {
+		fields = appendFields(fields, fmt.Sprintf("%s[%d]", f.name, i), f.value.Index(i))
+	}
+	return fields
+}
+
+// leavesOf returns the fields that p points to, and for lists those of their
+// elements.
+func leavesOf(p any) (leaves []field) {
+	for _, f := range fieldsOf(p) {
+		if f.isList() {
+			leaves = append(leaves, f.elements()...)
+		} else {
+			leaves = append(leaves, f)
+		}
+	}
+	return leaves
+}
+
 // fixed reports whether the field never changes once the entry is filed.
 func (f field) fixed() bool {
 	return f.name == "Kind" || f.name == "FirstSeen" || f.identifies()
@@ -73,8 +103,8 @@ func (f field) plain() (*string, bool) {
 	return s, ok && f.name != "Digest" && !f.identifies()
 }
 
-// fill gives the field the nth of its values. No other field has the same, as
-// far as its type allows.
+// fill gives the field the nth of its values, and a list two elements. No other
+// field has the same, as far as its type allows.
 func (f field) fill(t *testing.T, n int) {
 	t.Helper()
 	if !f.value.CanSet() {
@@ -91,11 +121,21 @@ func (f field) fill(t *testing.T, n int) {
 	case *escrow.Cause:
 		*p = causes[n%len(causes)]
 		return
+	case *bypass.State:
+		*p = actionStates[n%len(actionStates)]
+		return
 	case *time.Time:
 		*p = noon.Add(time.Duration(binary.BigEndian.Uint32(sum[:])) * time.Microsecond)
 		return
 	case *[]byte:
 		*p = append(sum[:], 0, '\n', '\r', '\'', '\\', 0xff, 0)
+		return
+	}
+	if f.isList() {
+		f.value.Set(reflect.MakeSlice(f.value.Type(), 2, 2))
+		for i, e := range f.elements() {
+			e.fill(t, n+i)
+		}
 		return
 	}
 	switch f.value.Kind() {
@@ -124,7 +164,7 @@ func (f field) fill(t *testing.T, n int) {
 // clear makes the field as empty as it can be.
 func (f field) clear() {
 	switch f.value.Interface().(type) {
-	case bypasscode.Kind, escrow.State, escrow.Cause: // never empty
+	case bypasscode.Kind, escrow.State, escrow.Cause, bypass.State: // never empty
 	default:
 		f.value.SetZero()
 	}
@@ -157,25 +197,50 @@ func copied[E any](entries []E) []E {
 	entries = slices.Clone(entries)
 	for i := range entries {
 		for _, f := range fieldsOf(&entries[i]) {
-			if p, ok := f.value.Addr().Interface().(*[]byte); ok {
-				*p = bytes.Clone(*p)
-			}
+			f.detach()
 		}
 	}
 	return entries
+}
+
+// detach has the field share no memory with what it was copied from.
+func (f field) detach() {
+	if p, ok := f.value.Addr().Interface().(*[]byte); ok {
+		*p = bytes.Clone(*p)
+		return
+	}
+	if f.isList() && !f.value.IsNil() {
+		list := reflect.MakeSlice(f.value.Type(), f.value.Len(), f.value.Len())
+		reflect.Copy(list, f.value)
+		f.value.Set(list)
+		for _, e := range f.elements() {
+			e.detach()
+		}
+	}
 }
 
 // spoil overwrites all memory that is behind entries, and the entries.
 func spoil[E any](entries []E) {
 	for i := range entries {
 		for _, f := range fieldsOf(&entries[i]) {
-			if p, ok := f.value.Addr().Interface().(*[]byte); ok {
-				for j := range *p {
-					(*p)[j] ^= 0xff
-				}
-			}
+			f.spoil()
 		}
 		entries[i] = *new(E)
+	}
+}
+
+func (f field) spoil() {
+	if p, ok := f.value.Addr().Interface().(*[]byte); ok {
+		for j := range *p {
+			(*p)[j] ^= 0xff
+		}
+		return
+	}
+	if f.isList() {
+		for _, e := range f.elements() {
+			e.spoil()
+			e.value.SetZero()
+		}
 	}
 }
 
@@ -194,7 +259,7 @@ func differences[E any](want, got []E, ids func([]E) []string) string {
 		fields := fieldsOf(&got[i])
 		for j, f := range fieldsOf(&want[i]) {
 			if d := f.difference(fields[j].value); d != "" {
-				return f.name + " " + d
+				return d
 			}
 		}
 	}
@@ -223,9 +288,30 @@ func list(ids []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-// difference says how a value differs from the field's, "" if it does not. What
-// is sealed is not printed.
+// difference says how a value differs from the field's, "" if it does not: a list
+// that is empty is as good as none.
 func (f field) difference(got reflect.Value) string {
+	if !f.isList() {
+		if d := f.differs(got); d != "" {
+			return f.name + " " + d
+		}
+		return ""
+	}
+	if f.value.Len() != got.Len() {
+		return fmt.Sprintf("%s had %d elements and has %d", f.name, f.value.Len(), got.Len())
+	}
+	other := field{f.name, got}.elements()
+	for i, e := range f.elements() {
+		if d := e.difference(other[i].value); d != "" {
+			return d
+		}
+	}
+	return ""
+}
+
+// differs says how a value differs from one that is no list. What is sealed is
+// not printed.
+func (f field) differs(got reflect.Value) string {
 	switch want := f.value.Interface().(type) {
 	case []byte:
 		got := got.Bytes()

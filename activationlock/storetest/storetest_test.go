@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/activationlock/storetest"
 	"github.com/activationlock/sdk/bypasscode/audit"
@@ -45,6 +46,22 @@ func TestStoresThatKeepTheirPromises(t *testing.T) {
 			s := memstore.New()
 			return func(*testing.T) audit.Store { return s.Audit() }
 		})
+	})
+	t.Run("memstore's actions", func(t *testing.T) {
+		t.Parallel()
+		storetest.Actions(t, func(t *testing.T, _ func() time.Time) func(*testing.T) bypass.Store {
+			t.Parallel()
+			s := memstore.New()
+			return func(*testing.T) bypass.Store { return s.Actions() }
+		})
+	})
+	t.Run("all that is allowed to actions", func(t *testing.T) {
+		t.Parallel()
+		storetest.Actions(t, handles(brokenActions{bend: func(s *actionStore) {
+			for _, name := range slices.Sorted(maps.Keys(lawfulActions)) {
+				lawfulActions[name](s)
+			}
+		}}.handles))
 	})
 	t.Run("all that is allowed to an audit", func(t *testing.T) {
 		t.Parallel()
@@ -100,6 +117,26 @@ func TestAuditsThatBreakAPromise(t *testing.T) {
 	names := map[string]bool{}
 	for _, b := range brokenAudits {
 		require.False(t, names[b.name], "two audits are called %q", b.name)
+		names[b.name] = true
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			finds(t, b.name, b.at, b.promise)
+		})
+	}
+}
+
+// So is a store of actions that breaks a promise.
+func TestActionsThatBreakAPromise(t *testing.T) {
+	t.Parallel()
+	if name := os.Getenv(brokenStore); name != "" {
+		at := slices.IndexFunc(brokenActionStores, func(b brokenActions) bool { return b.name == name })
+		require.GreaterOrEqual(t, at, 0)
+		storetest.Actions(t, handles(brokenActionStores[at].handles))
+		return
+	}
+	names := map[string]bool{}
+	for _, b := range brokenActionStores {
+		require.False(t, names[b.name], "two stores are called %q", b.name)
 		names[b.name] = true
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()

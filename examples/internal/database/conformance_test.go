@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/storetest"
 	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
@@ -46,6 +47,22 @@ func TestAudit(t *testing.T) {
 				return func(t *testing.T) audit.Store {
 					store, _ := storage.Store(t)
 					return store.Audit()
+				}
+			})
+		})
+	}
+}
+
+func TestActions(t *testing.T) {
+	t.Parallel()
+	for _, d := range database.Dialects {
+		t.Run(string(d), func(t *testing.T) {
+			t.Parallel()
+			storetest.Actions(t, func(t *testing.T, _ func() time.Time) func(*testing.T) bypass.Store {
+				storage := database.New(t, d)
+				return func(t *testing.T) bypass.Store {
+					store, _ := storage.Store(t)
+					return store.Actions()
 				}
 			})
 		})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/sqlstore"
 	"github.com/activationlock/sdk/examples/internal/database"
 )
@@ -19,12 +20,14 @@ func TestMigrateAgain(t *testing.T) {
 	each(t, func(t *testing.T, storage database.Storage) {
 		store, db := storage.Store(t)
 		require.NoError(t, store.Escrow().Update(t.Context(), subject, returning(entry("1", subject))))
+		require.NoError(t, store.Actions().Create(t.Context(), action("1", serial)))
 		require.NoError(t, store.Migrate(t.Context()))
 		again, _ := storage.Store(t)
 		same(t, again.Escrow(), subject, "1")
+		sameActions(t, again.Actions(), "1")
 		var versions, first int
 		require.NoError(t, db.QueryRow("SELECT COUNT(*), MIN(version) FROM activationlock_migrations").Scan(&versions, &first))
-		require.Equal(t, []int{2, 1}, []int{versions, first})
+		require.Equal(t, []int{3, 1}, []int{versions, first})
 		require.Zero(t, db.Stats().InUse)
 	})
 }
@@ -107,6 +110,8 @@ func TestMigrateInterrupted(t *testing.T) {
 					second, _ := storage.Store(t) // another server
 					require.NoError(t, second.Escrow().Update(t.Context(), subject, returning(entry("1", subject))))
 					require.NoError(t, second.Escrow().Join(t.Context(), enrollment, serial))
+					require.NoError(t, second.Actions().Create(t.Context(), action("1", serial)))
+					require.ErrorIs(t, second.Actions().Create(t.Context(), action("2", serial)), bypass.ErrOpen)
 					same(t, second.Escrow(), subject, "1")
 				}
 			}
@@ -138,6 +143,7 @@ func TestMigrateWhatIsHalfThere(t *testing.T) {
 			}
 			store, _ := storage.Store(t)
 			require.NoError(t, store.Escrow().Join(t.Context(), enrollment, serial))
+			require.NoError(t, store.Actions().Create(t.Context(), action("1", serial)))
 			require.NoError(t, store.Escrow().Update(t.Context(), subject, returning(entry("1", subject))))
 			same(t, store.Escrow(), subject, "1")
 		})

@@ -10,7 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/sqlstore"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/examples/internal/database"
 )
@@ -20,7 +22,7 @@ func TestProceduresMissing(t *testing.T) {
 	t.Parallel()
 	store, db := database.New(t, sqlstore.MySQL).Store(t)
 	require.NoError(t, store.Escrow().Update(t.Context(), subject, returning(entry("1", subject))))
-	for _, name := range []string{"activationlock_lock", "activationlock_lock_serial_number", "activationlock_lock_enrollment_id", "activationlock_join"} {
+	for _, name := range []string{"activationlock_lock", "activationlock_lock_serial_number", "activationlock_lock_enrollment_id", "activationlock_lock_action", "activationlock_join"} {
 		_, err := db.Exec("DROP PROCEDURE " + name)
 		require.NoError(t, err)
 	}
@@ -30,6 +32,8 @@ func TestProceduresMissing(t *testing.T) {
 	require.NoError(t, store.Escrow().Update(t.Context(), subject, returning(entry("2", subject))))
 	require.NoError(t, store.Escrow().Join(t.Context(), enrollment, serial))
 	same(t, store.Escrow(), subject, "1", "2")
+	require.NoError(t, store.Actions().Create(t.Context(), action("1", serial)))
+	require.NoError(t, store.Actions().Update(t.Context(), "1", func(*bypass.Action) error { return nil }))
 }
 
 // The rights that package sqlstore names are enough.
@@ -56,6 +60,14 @@ func TestRightsOnMySQL(t *testing.T) {
 		require.NoError(t, store.Escrow().Update(t.Context(), subject, func(e []escrow.Entry) ([]escrow.Entry, error) {
 			return append(e, entry(rand.Text(), subject)), nil
 		}))
+		a := action(rand.Text(), serial)
+		require.NoError(t, store.Actions().Create(t.Context(), a))
+		require.NoError(t, store.Actions().Update(t.Context(), a.ID, func(a *bypass.Action) error { a.State = bypass.Done; return nil }))
+		require.NoError(t, store.Audit().Append(t.Context(), func(last audit.Entry) ([]audit.Entry, error) {
+			return []audit.Entry{{Number: last.Number + 2}}, nil // with a gap, so that it is read again
+		}))
+		_, err := store.Audit().Scan(t.Context(), -1, 10)
+		require.NoError(t, err)
 	}
 	use()
 	_, err = db.Exec("REVOKE CREATE ROUTINE ON " + schema + ".* FROM " + user)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/activationlock/sqlstore"
 	"github.com/activationlock/sdk/bypasscode"
@@ -88,6 +89,10 @@ type report struct {
 	// Join: what was filed under the Subject belongs to this serial number too.
 	// The other fields are empty.
 	Join string
+	// Action is one of a bypass, and Tries how often it was changed. The other
+	// fields are empty.
+	Action string
+	Tries  int
 }
 
 // codeOf returns the code of a number.
@@ -154,6 +159,7 @@ func (t task) keyrings() (collect, rotate *seal.Keyring, err error) {
 type child struct {
 	task
 	codes, rotating *escrow.Escrow
+	actions         bypass.Store
 	mu              sync.Mutex // of the standard output
 }
 
@@ -189,6 +195,7 @@ func runChild() error {
 	if err != nil {
 		return err
 	}
+	c.actions = store.Actions()
 	keeps := store.Escrow()
 	if c.Mode == early {
 		keeps = earlyStore{keeps, c}
@@ -248,10 +255,20 @@ func (c *child) try(do func() error) error {
 func (c *child) work(ctx context.Context, worker int) error {
 	r := rand.New(rand.NewPCG(c.Seed, uint64(numberOf(c.Round, worker, 0))))
 	var subjects []escrow.Subject // by number
+	actions := 0
 	for {
 		// Other children of this storage had the same devices.
 		serial := fmt.Sprintf("SERIAL%d-%d", c.Round/2, r.IntN(4))
-		switch r.IntN(16) {
+		n := 16
+		if c.Mode != early { // which is about codes
+			n++
+		}
+		switch r.IntN(n) {
+		case 16:
+			if err := c.bypass(ctx, fmt.Sprintf("%d %d", c.Round, worker), actions); err != nil {
+				return err
+			}
+			actions++
 		case 0:
 			if err := c.lock(ctx, r, serial); err != nil {
 				return err
@@ -325,6 +342,41 @@ func (c *child) lock(ctx context.Context, r *rand.Rand, serial string) error {
 		_, err := c.codes.Mark(ctx, kept.Subject, kept.ID, verdict)
 		return err
 	})
+}
+
+// bypass creates an action and changes it until it is over, and reports each step.
+func (c *child) bypass(ctx context.Context, worker string, n int) error {
+	id := fmt.Sprintf("action %s %d", worker, n)
+	a := bypass.Action{
+		ID: id, Subject: escrow.Subject{SerialNumber: "device of " + worker}, By: act, State: bypass.Pending, StartedAt: noon,
+		Attempts: []bypass.Attempt{{RecordID: "1", Kind: bypasscode.Device}},
+	}
+	if err := c.try(func() error {
+		err := c.actions.Create(ctx, a)
+		if c.Mode == patient && errors.Is(err, bypass.ErrExists) { // it was created, and nobody said so
+			err = nil
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	for tries := 0; ; {
+		if err := c.report(report{Action: id, Tries: tries}); err != nil || tries == 3 {
+			return err
+		}
+		tries++
+		if err := c.try(func() error {
+			return c.actions.Update(ctx, id, func(a *bypass.Action) error {
+				if a.State = bypass.Active; tries == 3 {
+					a.State = bypass.Done
+				}
+				a.Attempts[0].Tries = tries
+				return nil
+			})
+		}); err != nil {
+			return err
+		}
+	}
 }
 
 // earlyStore reports what it is about to commit, and waits for its death.

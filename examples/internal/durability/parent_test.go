@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/sqlstore"
 	"github.com/activationlock/sdk/bypasscode"
 	"github.com/activationlock/sdk/bypasscode/escrow"
@@ -196,6 +197,7 @@ func (s *storage) check(tb testing.TB, all bool) (faults []string) {
 		s.checked = 0
 	}
 	faults = append(faults, s.asReported(ctx, codes, there)...)
+	faults = append(faults, s.actionsAsReported(ctx, store.Actions())...)
 
 	// It goes on working.
 	collecting, err := escrow.New(escrow.Config{Audit: newAudit(), Store: store.Escrow(), Sealer: collect})
@@ -237,7 +239,7 @@ func (s *storage) asReported(ctx context.Context, codes *escrow.Escrow, there ma
 		}
 	}
 	for _, r := range s.reported {
-		if r.Join != "" {
+		if r.Join != "" || r.Action != "" {
 			continue
 		}
 		kept, ok := there[r.RecordID]
@@ -260,6 +262,25 @@ func (s *storage) asReported(ctx context.Context, codes *escrow.Escrow, there ma
 					fault("record %s under serial number %s: %v", r.RecordID, serial, err)
 				}
 			}
+		}
+	}
+	return faults
+}
+
+// actionsAsReported returns what of the reports of actions is not true.
+func (s *storage) actionsAsReported(ctx context.Context, actions bypass.Store) (faults []string) {
+	tries := map[string]int{}
+	for _, r := range s.reported[s.checked:] {
+		if r.Action != "" {
+			tries[r.Action] = max(tries[r.Action], r.Tries)
+		}
+	}
+	for id, n := range tries {
+		switch a, err := actions.Get(ctx, id); {
+		case err != nil:
+			faults = append(faults, fmt.Sprintf("lost: %s: %v", id, err))
+		case len(a.Attempts) != 1 || a.Attempts[0].Tries < n || (a.Attempts[0].Tries == 3) != a.State.Over():
+			faults = append(faults, fmt.Sprintf("lost: %s was changed %d times, and is %+v", id, n, a))
 		}
 	}
 	return faults
@@ -297,7 +318,7 @@ func intact(tb testing.TB, db *sql.DB, d sqlstore.Dialect) (faults []string) {
 	case sqlstore.SQLite:
 		query = "PRAGMA integrity_check"
 	case sqlstore.MySQL:
-		query = "CHECK TABLE activationlock_codes, activationlock_joins, activationlock_locks"
+		query = "CHECK TABLE activationlock_codes, activationlock_joins, activationlock_locks, activationlock_actions"
 	default:
 		return nil // it looks by itself, and offers nothing without an extension
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/sqlstore"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/examples/internal/database"
@@ -50,6 +51,7 @@ var observe = map[sqlstore.Dialect][]string{
 			RETURN NULL;
 		END $$`,
 		"CREATE TRIGGER note AFTER INSERT ON activationlock_codes FOR EACH ROW EXECUTE FUNCTION note()",
+		"CREATE TRIGGER note AFTER INSERT OR UPDATE ON activationlock_actions FOR EACH ROW EXECUTE FUNCTION note()",
 	},
 	sqlstore.MySQL: {
 		"CREATE TABLE seen (name VARCHAR(64), value VARCHAR(64))",
@@ -148,6 +150,13 @@ func TestSettingsPostgreSQL(t *testing.T) {
 
 	careless := s.With("synchronous_commit", "off").Open(t)
 	require.NoError(t, file(t, task, careless, 2))
+	require.Empty(t, unsafe(s.Dialect, seen(t, db)))
+
+	store, err := sqlstore.New(careless, s.Dialect)
+	require.NoError(t, err)
+	require.NoError(t, store.Actions().Create(t.Context(), bypass.Action{ID: "1", Subject: escrow.Subject{SerialNumber: "SERIAL"}}))
+	require.Empty(t, unsafe(s.Dialect, seen(t, db)))
+	require.NoError(t, store.Actions().Update(t.Context(), "1", func(*bypass.Action) error { return nil }))
 	require.Empty(t, unsafe(s.Dialect, seen(t, db)))
 
 	past(t, careless)

@@ -12,8 +12,10 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/big"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +23,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/engine"
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/activationlock/sqlstore"
@@ -81,6 +84,7 @@ func live(tb testing.TB, s database.Storage) *run {
 	r.certify()
 	r.codes = r.escrow(r.store.Escrow(), r.keyring(0, 0, 1))
 	r.everyday()
+	r.unlock()
 	r.rotate()
 	r.mistakes()
 	r.refusals()
@@ -234,6 +238,56 @@ func (r *run) entries() []escrow.Entry {
 	require.NoError(r, err)
 	require.NotEmpty(r, entries)
 	return entries
+}
+
+// echo answers with what it was sent, as an error page may.
+type echo struct{ status int }
+
+func (e echo) Do(req *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil || len(body) == 0 {
+		return nil, errors.New("a request without a body")
+	}
+	if e.status == 0 {
+		return nil, fmt.Errorf("no answer to %s", req.URL)
+	}
+	return &http.Response{StatusCode: e.status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(body))}, nil
+}
+
+// unlock lifts locks, and keeps what came of it in the database.
+func (r *run) unlock() {
+	acts, err := audit.New(audit.Config{Store: r.store.Audit()})
+	require.NoError(r, err)
+	codes, err := escrow.New(escrow.Config{Audit: acts, Store: r.store.Escrow(), Sealer: r.keyring(0, 0, 1), Recovery: []*x509.Certificate{r.holder}})
+	require.NoError(r, err)
+	now := noon
+	b, err := bypass.New(bypass.Config{
+		Store: r.store.Actions(), Escrow: codes, Audit: acts, Organization: "Example", Clock: func() time.Time { return now },
+	})
+	require.NoError(r, err)
+	sent := 0
+	for n, status := range []int{200, 404, 400, 0, 503, 404, 401} { // the codes of some were purged
+		a, _, err := b.Start(r.ctx, bypass.Start{Subject: subject(n), Act: act, InHand: true})
+		require.NoError(r, err)
+		_, _, err = b.Start(r.ctx, bypass.Start{Subject: subject(n), Act: act, InHand: true})
+		if !a.State.Over() {
+			r.places.fail(r, err)
+		}
+		for range 3 {
+			a, err = b.Run(r.ctx, a.ID, echo{status})
+			require.NoError(r, err)
+			r.places.say("values", a)
+			now = now.Add(3 * time.Hour)
+		}
+		for _, t := range a.Attempts {
+			sent += t.Tries
+		}
+	}
+	require.Greater(r, sent, 9)
+	list, err := r.store.Actions().Scan(r.ctx, "", 100, false)
+	require.NoError(r, err)
+	require.NotEmpty(r, list)
+	r.places.say("values", list)
 }
 
 // rotate exchanges keys, with the wrong ones first.

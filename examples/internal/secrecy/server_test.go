@@ -116,7 +116,7 @@ func TestMySQL(t *testing.T) {
 	r.plantEveryForm()
 	conn, err := r.db.Conn(t.Context())
 	require.NoError(t, err)
-	_, err = conn.ExecContext(t.Context(), "FLUSH TABLES activationlock_codes, planted_text, planted_bytes FOR EXPORT") // writes their pages
+	_, err = conn.ExecContext(t.Context(), "FLUSH TABLES activationlock_codes, activationlock_actions, activationlock_audit, planted_text, planted_bytes FOR EXPORT") // writes their pages
 	require.NoError(t, err)
 
 	r.places.addFiles(t, server.Data, func(path string) string {
