@@ -15,10 +15,12 @@
 //     answers; bypasscode/escrow keeps codes, and bypasscode/transfer moves
 //     them between escrows.
 //   - activationlock knows what can be known of a lock.
-//   - inventory keeps what is known of each enrollment.
+//   - activationlock/bypass lifts locks; inventory keeps what is known of each
+//     enrollment.
 //   - activationlock/engine does the work; activationlock/memstore stores in
 //     memory, activationlock/sqlstore in SQLite, PostgreSQL, MariaDB or MySQL;
 //     activationlock/storetest tests a store of your own.
+//   - activationlock/activationlocktest plays devices and Apple for tests.
 //
 // The module does no networking and starts no goroutines of its own, except
 // that bypasscode.HashAll uses all processors while it runs.

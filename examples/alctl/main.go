@@ -1,5 +1,6 @@
-// Alctl makes and reads on the command line what Activation Lock needs: bypass
-// codes and their escrow, MDM commands, device messages and their signatures.
+// Alctl does on the command line what Activation Lock needs: it makes and reads
+// bypass codes and their escrow, MDM commands, device messages and their
+// signatures, tells what is known of a lock, and has Apple remove it.
 //
 //	go run ./examples/alctl -h
 package main
@@ -25,11 +26,14 @@ type program struct {
 }
 
 var programs = []program{
+	{"bypass", "have Apple remove the locks of devices with the codes of a store", runBypass},
 	{"code", "make and show bypass codes", runCode},
 	{"command", "write an MDM command", runCommand},
 	{"decode", "show a device message or a command as JSON, without its secrets", runDecode},
 	{"escrow", "look after the codes of a store: show, move and recover them; keys and audit", runEscrow},
+	{"instructions", "say how to type a code on a device", runInstructions},
 	{"redact", "take the bypass code out of a message", runRedact},
+	{"status", "tell what is known of the lock of a device, and what to do next", runStatus},
 	{"verify-signature", "verify the header Mdm-Signature of a message", runVerifySignature},
 }
 
@@ -39,7 +43,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	c := &console{ctx: ctx, in: stdin, stdout: stdout, stderr: stderr}
 	err := c.dispatch("alctl", args, programs, func(w io.Writer) {
 		fmt.Fprint(w, "Alctl makes and reads what Activation Lock needs: bypass codes and their escrow,\n"+
-			"MDM commands, device messages and their signatures.\n\nUsage: alctl COMMAND [arguments]\n\nCommands:\n")
+			"MDM commands, device messages and their signatures. It tells what is known of a\n"+
+			"lock, and has Apple remove it.\n\nUsage: alctl COMMAND [arguments]\n\nCommands:\n")
 		listPrograms(w, programs)
 		fmt.Fprint(w, "\n\"alctl COMMAND -h\" explains a command. Exit codes: 0 done, 1 failed, 2 wrong usage.\n"+
 			"\nExample:\n  alctl decode report.plist\n")

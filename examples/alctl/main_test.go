@@ -71,17 +71,23 @@ func scripts(env ...string) testscript.Params {
 		RequireUniqueNames: true,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", built+string(os.PathListSeparator)+e.Getenv("PATH"))
+			e.Values[simulated{}] = &scripted{}
 			for pair := range slices.Chunk(env, 2) {
 				e.Setenv(pair[0], pair[1])
 			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"answers":   answers,
+			"apple":     startApple,
 			"collect":   collect,
 			"fails":     fails,
 			"fill":      fill,
 			"interrupt": interrupt,
+			"locked":    lockPhone,
+			"mask":      mask,
 			"sql":       execSQL,
+			"tried":     tried,
 		},
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/activationlock/sqlstore"
 	"github.com/activationlock/sdk/bypasscode"
@@ -38,8 +39,9 @@ type access struct {
 	*flags
 	console                     *console
 	file, dsnFile, auditKeyFile string
-	by                          *escrow.Act // nil for a program that is not in the audit
+	by                          *escrow.Act // nil for a program that names nobody
 	create, dryRun              bool
+	writes                      bool // although it names nobody
 }
 
 // access adds the flags of a program that works on an escrow.
@@ -104,6 +106,7 @@ const bypasscodeSymbols = 26 // as many words, if each is typed by itself
 type opened struct {
 	*escrow.Escrow
 	audit   *audit.Log
+	actions bypass.Store
 	console *console
 	db      *sql.DB // nil for one in memory
 	dialect sqlstore.Dialect
@@ -164,8 +167,11 @@ func (a *access) stores(ctx context.Context, o *opened) (escrow.Store, audit.Sto
 	if err != nil {
 		return nil, nil, err
 	}
-	if a.by != nil && !a.dryRun { // who only reads may have no leave to write
+	o.actions = store.Actions()
+	if (a.by != nil || a.writes) && !a.dryRun { // who only reads may have no leave to write
 		err = store.Migrate(ctx)
+	} else if !o.hasActions(ctx) { // of a version before
+		o.actions = noActions{}
 	}
 	return store.Escrow(), store.Audit(), err
 }
@@ -175,6 +181,13 @@ var tablesOfCodes = map[sqlstore.Dialect]string{
 	sqlstore.SQLite:     "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'activationlock_codes'",
 	sqlstore.PostgreSQL: "SELECT COUNT(to_regclass('activationlock_codes'))",
 	sqlstore.MySQL:      "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'activationlock_codes'",
+}
+
+// hasActions reports whether there is a table of actions.
+func (o *opened) hasActions(ctx context.Context) bool {
+	query := strings.ReplaceAll(tablesOfCodes[o.dialect], "activationlock_codes", "activationlock_actions")
+	var tables int
+	return o.db.QueryRowContext(ctx, query).Scan(&tables) != nil || tables > 0 // else let the store say what is wrong
 }
 
 // checkFile refuses a file that is no store.
