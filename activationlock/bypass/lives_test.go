@@ -35,7 +35,7 @@ import (
 )
 
 var (
-	livesFlag = flag.Int("lives", 200, "number of random lives to play")
+	livesFlag = flag.Int("lives", 50, "number of random lives to play")
 	seedFlag  = flag.Uint64("seed", 0, "play only the life of this seed")
 )
 
