@@ -64,16 +64,17 @@ const (
 
 // What is known of a lock, or not.
 const (
-	ReasonLockOff        Reason = "lockOff"
-	ReasonLockOn         Reason = "lockOn"
-	ReasonLockOnNoCode   Reason = "lockOnNoCode"
-	ReasonLockUnknown    Reason = "lockUnknown"
-	ReasonMayBeLocked    Reason = "mayBeLocked" // a lock call of ours had no answer
-	ReasonCodeDoubtful   Reason = "codeDoubtful"
-	ReasonOnlyDeviceSays Reason = "onlyDeviceSays"
-	ReasonEvidenceOld    Reason = "evidenceOld"
-	ReasonConflict       Reason = "conflict"
-	ReasonNotApplicable  Reason = "notApplicable"
+	ReasonLockOff            Reason = "lockOff"
+	ReasonLockOn             Reason = "lockOn"
+	ReasonLockOnNoCode       Reason = "lockOnNoCode"
+	ReasonOrganizationNoCode Reason = "organizationNoCode" // of a lock of the organization
+	ReasonLockUnknown        Reason = "lockUnknown"
+	ReasonMayBeLocked        Reason = "mayBeLocked" // a lock call of ours had no answer
+	ReasonCodeDoubtful       Reason = "codeDoubtful"
+	ReasonOnlyDeviceSays     Reason = "onlyDeviceSays"
+	ReasonEvidenceOld        Reason = "evidenceOld"
+	ReasonConflict           Reason = "conflict"
+	ReasonNotApplicable      Reason = "notApplicable"
 )
 
 // Label returns the sentence to show. A language without labels gives English.
@@ -169,8 +170,8 @@ var reasonLabels = map[Reason]texts{
 		Dutch:   "Verwijder het slot met de bewaarde code voordat u het apparaat wist.",
 	},
 	ReasonCodeHeld: {
-		English: "Should the lock be on, the code that is held opens it.",
-		Dutch:   "Mocht het slot aan zijn, dan opent de bewaarde code het.",
+		English: "A code is held that should open the lock if it is on after all.",
+		Dutch:   "Er is een code bewaard die het slot zou moeten openen als het toch aan is.",
 	},
 	ReasonFindMyOn: {
 		English: "Find My is on, so the device may lock itself again.",
@@ -192,9 +193,13 @@ var reasonLabels = map[Reason]texts{
 		English: "The lock is on and no code is held that opens it: after an erase nobody but the owner could activate the device.",
 		Dutch:   "Het slot is aan en er is geen code bewaard die het opent: na het wissen kan alleen de eigenaar het apparaat activeren.",
 	},
+	ReasonOrganizationNoCode: {
+		English: "The organization's lock is on and no code is held that opens it: turn it off in Apple Business or Apple School Manager before you erase the device.",
+		Dutch:   "Het slot van de organisatie is aan en er is geen code bewaard die het opent: schakel het uit in Apple Business of Apple School Manager voordat u het apparaat wist.",
+	},
 	ReasonLockUnknown: {
-		English: "It is not known whether the lock is on. Ask the device, or Apple's status.",
-		Dutch:   "Het is niet bekend of het slot aan is. Vraag het aan het apparaat, of vraag de status bij Apple op.",
+		English: "It is not known whether the lock is on. Ask Apple's status, or have the lock removed.",
+		Dutch:   "Het is niet bekend of het slot aan is. Vraag de status bij Apple op, of laat het slot verwijderen.",
 	},
 	ReasonMayBeLocked: {
 		English: "A lock call of this server had no answer, so the lock of the organization may be on.",
@@ -209,8 +214,8 @@ var reasonLabels = map[Reason]texts{
 		Dutch:   "Alleen het apparaat zegt dat het slot uit is, en volgens Apple kan dat onjuist zijn. Vraag de status bij Apple op, of laat het slot verwijderen.",
 	},
 	ReasonEvidenceOld: {
-		English: "What is known of the lock is too old. Ask the device, or Apple's status, again.",
-		Dutch:   "Wat van het slot bekend is, is te oud. Vraag het opnieuw aan het apparaat, of vraag de status bij Apple opnieuw op.",
+		English: "What is known of the lock is too old. Ask Apple's status again, or have the lock removed.",
+		Dutch:   "Wat van het slot bekend is, is te oud. Vraag de status bij Apple opnieuw op, of laat het slot verwijderen.",
 	},
 	ReasonConflict: {
 		English: "The sources disagree about the lock.",

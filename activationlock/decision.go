@@ -44,8 +44,10 @@ func (s Situation) CanErase(now time.Time) Answer {
 		return off
 	case opens.Yes() && s.Lock.State == On:
 		return yes(s.caveats(ReasonUnlockFirst)...)
+	case opens.Yes() && s.Lock.State == Off && is(s.FindMy, false) && now.Sub(s.Lock.At) <= EraseEvidenceAge:
+		return yes(append([]Reason{ReasonCodeHeld}, off.Reasons...)...) // both would have to be wrong
 	case opens.Yes():
-		return yes(append([]Reason{ReasonCodeHeld}, off.Reasons...)...)
+		return unknown(append(off.Reasons, ReasonCodeHeld)...)
 	case s.Lock.State == On:
 		return opens
 	case s.Usable():
@@ -79,8 +81,8 @@ func (s Situation) off(now time.Time, oldest time.Duration) Answer {
 		return unknown(ReasonEvidenceOld)
 	case age < -relockAge: // a clock was wrong, and nobody knows how old this is
 		return unknown(ReasonLockUnknown)
-	case age > limit, is(s.FindMy, true) && !is(s.Device.Supervised, true) && s.Lock.Source != SourceUnlockCall:
-		// Unsupervised, the lock comes with Find My, and Apple's status lags behind.
+	case age > limit, is(s.FindMy, true) && s.Lock.Source != SourceUnlockCall:
+		// The lock may have come with Find My, and Apple's status lags behind.
 		return unknown(ReasonFindMyOn)
 	}
 	return yes(s.caveats(ReasonLockOff)...)
@@ -103,6 +105,8 @@ func (s Situation) mayBeLocked() bool {
 func (s Situation) opens() Answer {
 	platform := mdmcmd.PlatformOf(s.Device.ProductName)
 	switch {
+	case !s.Usable() && s.kind() == OrganizationLinked:
+		return no(ReasonOrganizationNoCode)
 	case !s.Usable():
 		return no(ReasonLockOnNoCode)
 	case platform == "":

@@ -255,7 +255,7 @@ func TestEvidenceAge(t *testing.T) {
 		{8 * day, no, activationlock.ReasonEvidenceOld, activationlock.ReasonLockOff},
 		{8*day + 1, nil, activationlock.ReasonEvidenceOld, activationlock.ReasonEvidenceOld},
 		{day + 1, yes, activationlock.ReasonEvidenceOld, activationlock.ReasonFindMyOn},
-		{time.Hour, yes, activationlock.ReasonLockOff, activationlock.ReasonFindMyOn},
+		{0, yes, activationlock.ReasonFindMyOn, activationlock.ReasonFindMyOn},
 		{time.Hour + 1, yes, activationlock.ReasonFindMyOn, activationlock.ReasonFindMyOn},
 		{time.Hour + 1, no, activationlock.ReasonLockOff, activationlock.ReasonLockOff},
 		{-time.Hour, nil, activationlock.ReasonLockOff, activationlock.ReasonLockOff},
@@ -269,10 +269,9 @@ func TestEvidenceAge(t *testing.T) {
 		require.Equal(t, test.erase, s.CanErase(now).Reasons[0], "%v", test.age)
 	}
 
-	// A yes with Find My on says so; unsupervised, the lock comes with it.
+	// With Find My on, the lock may have come on since Apple's status was made.
 	s.Lock.At, s.FindMy = now, new(true)
-	require.Equal(t, []activationlock.Reason{activationlock.ReasonLockOff, activationlock.ReasonFindMyOn}, s.CanErase(now).Reasons)
-	for _, supervised := range []*bool{nil, new(false)} {
+	for _, supervised := range []*bool{nil, new(false), new(true)} {
 		s.Device.Supervised = supervised
 		require.Equal(t, activationlock.Answer{Reasons: []activationlock.Reason{activationlock.ReasonFindMyOn}}, s.CanErase(now))
 	}

@@ -44,7 +44,10 @@ func ManualEntry(d Device, k LockKind, l Language) Instructions {
 		steps = []entryText{entryRecovery, entryMenu, entryCode}
 		hints = append(hints, entryPrompt)
 	default:
-		steps = []entryText{entryNetwork, entryPortal}
+		steps = []entryText{entryNetwork}
+		if k != UserLinked {
+			steps = append(steps, entryPortal)
+		}
 	}
 	if is(d.SharedIPad, true) {
 		k = OrganizationLinked // it has no other

@@ -30,6 +30,7 @@ const (
 	firstPause   = time.Minute
 	longestPause = time.Hour
 	longestWait  = 24 * time.Hour // whatever Apple says
+	longestStep  = longestWait + AnswerWithin
 )
 
 // State is where an action stands, in the words that administrators know from
@@ -94,9 +95,10 @@ const (
 // it. Times are in UTC and zero where nothing happened.
 type Action struct {
 	ID      string
-	BulkID  string         // the bulk run that made it, or carries it on; "" if none does
+	BulkIDs []string       // the bulk runs that made it or carried it on
 	Subject escrow.Subject // whose codes are tried
 	By      escrow.Act     // who started it, and why
+	Ended   escrow.Act     // who canceled it, and why; zero if nobody did
 	Device  escrow.Device  // what Apple is told of it
 
 	State       State
@@ -174,6 +176,7 @@ func (a *Action) Next(now time.Time) Step {
 		wait = t.SentAt.Add(max(AnswerWithin, pause(t.Tries)))
 	}
 	switch {
+	case wait.Sub(now) > longestStep: // a clock was wrong
 	case now.Before(wait):
 		return Step{Do: Wait, Attempt: at, At: wait}
 	case t.inFlight() && !now.Before(a.GiveUpAt):
@@ -348,6 +351,12 @@ func (a *Action) Opened() *Attempt {
 	return nil
 }
 
+// MaybeUnlocked reports whether a call of an action that is over without success
+// had no clear answer, so that it may have removed the lock, whatever came after.
+func (a *Action) MaybeUnlocked() bool {
+	return a.State.Over() && a.Opened() == nil && slices.ContainsFunc(a.Attempts, func(t Attempt) bool { return t.Lost || t.inFlight() })
+}
+
 // Evidence is what the action says of the lock; ok is false if it says nothing.
 func (a *Action) Evidence() (e activationlock.Evidence, ok bool) {
 	if t := a.Opened(); t != nil {
@@ -359,6 +368,6 @@ func (a *Action) Evidence() (e activationlock.Evidence, ok bool) {
 // Clone returns a copy that shares nothing that can change.
 func (a *Action) Clone() Action {
 	c := *a
-	c.Attempts, c.Unsupported = slices.Clone(a.Attempts), slices.Clone(a.Unsupported)
+	c.Attempts, c.Unsupported, c.BulkIDs = slices.Clone(a.Attempts), slices.Clone(a.Unsupported), slices.Clone(a.BulkIDs)
 	return c
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,16 +48,21 @@ type Row struct {
 	// Action is the run's, or one that was open before the run and is carried on.
 	// Where Err says why there is none, it has only the Subject.
 	Action
-	// Err is why the device has no action: its Start was wrong, or the run ended
-	// before.
+	// Err is why the device has no action, since its Start was wrong or the run
+	// ended before, or why its action does not go on.
 	Err error
 }
 
 // Bulk runs the actions of many devices, one call at a time. When Apple asks to
 // wait (429, 503, Retry-After), all wait. It returns a report of all devices
 // whatever happens; with an error, such as of store or context, it can be called
-// again with the same ID. [ErrRefused] ends a run whose calls Apple refuses; those
-// that were refused need a run of another ID.
+// again with the same ID. An error of one device, such as a code that cannot be
+// had, does not keep the run from the others; it is returned in the end.
+// [ErrRefused] ends a run whose calls Apple refuses; the devices that failed for
+// that are taken up again by a run with the same ID.
+//
+// One device can keep the run for [GiveUpAfter], if Apple always fails for it. Give
+// a context with a deadline to have a report before.
 func (b *Bypass) Bulk(ctx context.Context, bulk Bulk, client Doer) (Report, error) {
 	report, err := b.bulk(ctx, bulk, client)
 	if err != nil {
@@ -66,6 +72,9 @@ func (b *Bypass) Bulk(ctx context.Context, bulk Bulk, client Doer) (Report, erro
 }
 
 func (b *Bypass) bulk(ctx context.Context, bulk Bulk, client Doer) (Report, error) {
+	if client == nil && !bulk.DryRun {
+		return Report{}, errNoClient
+	}
 	report := Report{BulkID: bulk.ID, DryRun: bulk.DryRun, Rows: make([]Row, len(bulk.Starts))}
 	if !escrow.ValidIdentifier(bulk.ID) || len(bulk.ID) > 64 || strings.Contains(bulk.ID, "/") {
 		return report, errors.New("an ID is required, of at most 64 bytes without a slash")
@@ -77,7 +86,7 @@ func (b *Bypass) bulk(ctx context.Context, bulk Bulk, client Doer) (Report, erro
 		bulk.Pace = time.Second
 	}
 	for i, s := range bulk.Starts {
-		report.Rows[i] = Row{Action: Action{BulkID: bulk.ID, Subject: s.Subject}, Err: errNotBegun}
+		report.Rows[i] = Row{Action: Action{BulkIDs: []string{bulk.ID}, Subject: s.Subject}, Err: errNotBegun}
 	}
 	run := &run{Bypass: b, bulk: bulk, client: client, report: &report}
 	for i := range bulk.Starts {
@@ -91,7 +100,7 @@ func (b *Bypass) bulk(ctx context.Context, bulk Bulk, client Doer) (Report, erro
 	for {
 		waiting, err := run.round(ctx)
 		if err != nil || waiting.IsZero() {
-			return report, err
+			return report, cmp.Or(err, run.first)
 		}
 		if err := b.pauseUntil(ctx, waiting); err != nil {
 			return report, err
@@ -108,6 +117,8 @@ type run struct {
 	over     int
 	earliest time.Time // of the next call
 	refused  int       // calls in a row that Apple refused
+	failed   int       // errors in a row
+	first    error     // of those of single devices
 }
 
 // begin makes or finds the action of a device.
@@ -152,10 +163,21 @@ func (r *run) find(ctx context.Context, s Start) (Action, error) {
 	if err != nil {
 		return Action{}, err
 	}
+	var last Action
+	n := 0
 	for _, other := range others {
-		if other.BulkID == r.bulk.ID {
-			return other, nil
+		if slices.Contains(other.BulkIDs, r.bulk.ID) {
+			last = other
+			n++
 		}
+	}
+	// What Apple refused was no fault of the device.
+	if n > 0 && last.Reason != AppleRefused {
+		return last, nil
+	}
+	if n > 0 {
+		s.ID += "/" + strconv.Itoa(n+1)
+		planned.ID = s.ID
 	}
 	var a Action
 	if r.bulk.DryRun {
@@ -167,7 +189,7 @@ func (r *run) find(ctx context.Context, s Start) (Action, error) {
 	}
 	switch {
 	case errors.Is(err, ErrOpen) && a.ID != "" && !r.bulk.DryRun:
-		return r.update(ctx, a.ID, func(a *Action) { a.BulkID = cmp.Or(a.BulkID, r.bulk.ID) })
+		return r.update(ctx, a.ID, func(a *Action) { a.BulkIDs = append(a.BulkIDs, r.bulk.ID) })
 	case a.ID != "" && (errors.Is(err, ErrExists) || errors.Is(err, ErrOpen)):
 		return a, nil
 	}
@@ -202,8 +224,14 @@ func (r *run) round(ctx context.Context) (waiting time.Time, err error) {
 		}
 		if next.IsZero() {
 			if err := r.turn(ctx, row); err != nil {
-				return time.Time{}, err
+				if r.failed++; r.failed >= failedInARow || ctx.Err() != nil || errors.Is(err, ErrRefused) {
+					return time.Time{}, err
+				}
+				row.Err = err // the others need not suffer
+				r.first = cmp.Or(r.first, err)
+				continue
 			}
+			r.failed = 0
 			if row.State.Over() {
 				r.told(row)
 				continue
@@ -248,6 +276,9 @@ func (r *run) turn(ctx context.Context, row *Row) error {
 // refusedInARow is after how many refused calls a run ends: the fault is ours, and
 // the other devices shall not fail for it.
 const refusedInARow = 3
+
+// failedInARow is after how many errors a run ends: the store is down.
+const failedInARow = 3
 
 func (b *Bypass) pauseUntil(ctx context.Context, t time.Time) error {
 	if d := t.Sub(b.now()); d > 0 {
@@ -321,6 +352,9 @@ func (row *Row) why(l activationlock.Language) string {
 	sentences := []string{}
 	if row.Reason != "" {
 		sentences = append(sentences, row.Reason.Label(l))
+	}
+	if row.MaybeUnlocked() && row.Reason != MaybeUnlocked {
+		sentences = append(sentences, MaybeUnlocked.Label(l))
 	}
 	for _, r := range row.Unsupported {
 		sentences = append(sentences, r.Label(l))

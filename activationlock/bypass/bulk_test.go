@@ -59,7 +59,7 @@ func TestBulk(t *testing.T) {
 	for i, row := range report.Rows {
 		require.NoError(t, row.Err)
 		require.Equal(t, s.get("2026/"+serialOf(i)), row.Action)
-		require.Equal(t, "2026", row.BulkID)
+		require.Equal(t, []string{"2026"}, row.BulkIDs)
 		require.True(t, row.Noted)
 	}
 	// The same again: all are over, and nothing is sent.
@@ -90,17 +90,135 @@ func TestBulkEndsWhereAppleRefuses(t *testing.T) {
 	require.Equal(t, 5, report.Count(bypass.Failed))
 	require.Equal(t, 1, report.Count(bypass.Active))
 
-	// With a certificate that works, what was not refused goes on.
-	double.answer = nil
-	report, err = s.Bulk(t.Context(), bulk, double)
-	require.NoError(t, err)
-	require.Equal(t, 1, report.Count(bypass.Done))
-	require.Equal(t, 5, report.Count(bypass.Failed))
 	for _, row := range report.Rows {
 		if row.State == bypass.Failed {
 			require.Equal(t, bypass.AppleRefused, row.Reason)
 		}
 	}
+
+	// With a certificate that works, the same run takes all of them up again.
+	double.answer = nil
+	for range 2 {
+		report, err = s.Bulk(t.Context(), bulk, double)
+		require.NoError(t, err)
+		require.Equal(t, 6, report.Count(bypass.Done))
+	}
+}
+
+// What keeps one device from going on does not keep the others.
+func TestBulkOfOneThatCannot(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	bulk, double := s.school(4)
+	outage := errors.New("the key service does not know this key")
+	s.closed["C1-2"] = outage
+	report, err := s.Bulk(t.Context(), bulk, double)
+	require.ErrorIs(t, err, outage)
+	require.Equal(t, 3, report.Count(bypass.Done))
+	require.ErrorIs(t, report.Rows[1].Err, outage)
+	delete(s.closed, "C1-2")
+	report, err = s.Bulk(t.Context(), bulk, double)
+	require.NoError(t, err)
+	require.Equal(t, 4, report.Count(bypass.Done))
+
+	// If none can, the run ends soon.
+	s = newServer(t)
+	bulk, double = s.school(9)
+	for i := range 9 {
+		s.closed[fmt.Sprintf("C%d-2", i)] = outage
+	}
+	_, err = s.Bulk(t.Context(), bulk, double)
+	require.ErrorIs(t, err, outage)
+	require.Empty(t, double.sent)
+}
+
+// One run carries on what another began, and then neither does it again.
+func TestBulkOfTwoRuns(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	bulk, double := s.school(1)
+	ctx, cancel := context.WithCancel(t.Context())
+	double.after = func(string) { cancel() }
+	_, err := s.Bulk(ctx, bulk, double)
+	require.ErrorIs(t, err, context.Canceled)
+	double.after = nil
+	other := bulk
+	other.ID = "other"
+	for _, run := range []bypass.Bulk{other, other, bulk} {
+		report, err := s.Bulk(t.Context(), run, double)
+		require.NoError(t, err)
+		require.Equal(t, 1, report.Count(bypass.Done))
+		require.Equal(t, []string{"2026", "other"}, report.Rows[0].BulkIDs)
+	}
+	require.Len(t, double.sent, 2)
+}
+
+func TestClientIsRequired(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.hold(bySerial, codeTexts...)
+	a := s.start()
+	before := s.told()
+	_, err := s.Run(t.Context(), a.ID, nil)
+	require.EqualError(t, err, "bypass: run: a client is required")
+	_, err = s.Bulk(t.Context(), bypass.Bulk{ID: "x"}, nil)
+	require.EqualError(t, err, "bypass: bulk: a client is required")
+	require.Equal(t, before, s.told())
+	require.Equal(t, bypass.Pending, s.get(a.ID).State)
+}
+
+// Who cancels is in the audit, and nobody else.
+func TestCancelIsAudited(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.hold(bySerial, codeTexts...)
+	a := s.start()
+	a, err := s.Cancel(t.Context(), a.ID, escrow.Act{Actor: "john", Reason: "found its owner"})
+	require.NoError(t, err)
+	require.Equal(t, escrow.Act{Actor: "john", Reason: "found its owner"}, a.Ended)
+	var acts []string
+	for e, err := range s.audit.Entries(t.Context()) {
+		require.NoError(t, err)
+		acts = append(acts, string(e.Act)+" by "+e.Actor)
+	}
+	require.Equal(t, []string{"unlock started by " + act.Actor, "unlock canceled by john", "unlock ended by john"}, acts)
+}
+
+// What comes after a call without an answer does not hide that it may have
+// removed the lock.
+func TestMaybeUnlocked(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	bulk, double := s.school(1)
+	double.answer = func(n int, _ string) (int, http.Header, error) {
+		if n == 0 {
+			return 0, nil, errors.New("gone")
+		}
+		return http.StatusForbidden, nil, nil
+	}
+	report, err := s.Bulk(t.Context(), bulk, double)
+	require.NoError(t, err)
+	require.Equal(t, bypass.AppleRefused, report.Rows[0].Reason)
+	require.True(t, report.Rows[0].MaybeUnlocked())
+	var out strings.Builder
+	require.NoError(t, report.WriteCSV(&out, activationlock.English))
+	require.Contains(t, out.String(), bypass.MaybeUnlocked.Label(activationlock.English))
+}
+
+// A clock that was wrong once does not make an action wait for years.
+func TestClockThatWasWrong(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.hold(bySerial, codeTexts...)
+	a := s.start()
+	s.clock.Move(20 * 365 * 24 * time.Hour)
+	_, _, err := s.Next(t.Context(), a.ID)
+	require.NoError(t, err)
+	s.clock.Move(-20 * 365 * 24 * time.Hour)
+	double := &appleDouble{opens: map[string]bool{codeTexts[5]: true}}
+	a, err = s.Run(t.Context(), a.ID, double)
+	require.NoError(t, err)
+	require.Equal(t, bypass.Done, a.State)
 }
 
 func TestBulkRequires(t *testing.T) {
@@ -124,7 +242,7 @@ func TestBulkRequires(t *testing.T) {
 	_, err := s.Bulk(t.Context(), good, double)
 	require.NoError(t, err)
 	// Nothing to do is no error.
-	report, err := s.Bulk(t.Context(), bypass.Bulk{ID: "none"}, nil)
+	report, err := s.Bulk(t.Context(), bypass.Bulk{ID: "none"}, double)
 	require.NoError(t, err)
 	require.Empty(t, report.Rows)
 }
@@ -162,7 +280,7 @@ func TestBulkOfFaults(t *testing.T) {
 		for _, row := range r.Rows {
 			switch {
 			case row.Err != nil:
-				require.Equal(t, bypass.Action{BulkID: "2026", Subject: row.Subject}, row.Action)
+				require.Equal(t, bypass.Action{BulkIDs: []string{"2026"}, Subject: row.Subject}, row.Action)
 				require.NotEmpty(t, row.Subject)
 				all = append(all, fmt.Sprint(row.Subject.SerialNumber, ": ", row.Err))
 			default:
@@ -186,7 +304,7 @@ func TestBulkOfFaults(t *testing.T) {
 	all, err := s.actions.Scan(t.Context(), "", 9, false)
 	require.NoError(t, err)
 	require.Len(t, all, 1)
-	require.Empty(t, all[0].BulkID)
+	require.Empty(t, all[0].BulkIDs)
 	require.Empty(t, s.clock.pauses)
 
 	report, err = s.Bulk(t.Context(), bulk, double)
@@ -195,7 +313,7 @@ func TestBulkOfFaults(t *testing.T) {
 		"XXFAKE0SER5 =by hand done ", "XXFAKE0SER6 2026/XXFAKE0SER6 failed codesRefused", "XXFAKE0SER0 2026/XXFAKE0SER0 done ")
 	require.Equal(t, want, states(report))
 	require.Equal(t, []int{3, 2, 1, 0}, []int{report.Count(bypass.Done), report.Count(bypass.Failed), report.Count(bypass.NotSupported), report.Count("")})
-	require.Equal(t, "2026", s.get("=by hand").BulkID, "it is the run's now")
+	require.Equal(t, []string{"2026"}, s.get("=by hand").BulkIDs, "it is the run's now")
 
 	// Once more: what was carried on is not begun anew. So says a dry run.
 	sent := len(double.sent)

@@ -19,8 +19,9 @@ import (
 )
 
 var (
-	errStart = errors.New("subject, actor and reason are required, in at most 255 bytes of UTF-8 each")
-	errSlow  = errors.New("the code took too long to open")
+	errStart    = errors.New("subject, actor and reason are required, in at most 255 bytes of UTF-8 each")
+	errNoClient = errors.New("a client is required")
+	errSlow     = errors.New("the code took too long to open")
 )
 
 var (
@@ -231,8 +232,11 @@ func (b *Bypass) plan(ctx context.Context, s Start) (Action, error) {
 	}
 	now := b.now()
 	a := Action{
-		ID: s.ID, BulkID: s.bulkID, Subject: s.Subject, By: s.Act, State: Pending, StartedAt: now,
+		ID: s.ID, Subject: s.Subject, By: s.Act, State: Pending, StartedAt: now,
 		Device: identity(s.Identity, s.Subject, codes),
+	}
+	if s.bulkID != "" {
+		a.BulkIDs = []string{s.bulkID}
 	}
 	var earlier []Action
 	if s.Subject.SerialNumber != "" {
@@ -470,11 +474,12 @@ func (b *Bypass) answer(ctx context.Context, c *Call, answer apple.Answer) (Acti
 func (b *Bypass) Cancel(ctx context.Context, id string, by escrow.Act) (Action, error) {
 	a, err := b.config.Store.Get(ctx, id)
 	if err == nil && !a.State.Over() {
-		err = b.note(ctx, audit.UnlockStarted, by, &a, "to be canceled")
+		err = b.note(ctx, audit.UnlockCanceled, by, &a, "")
 	}
 	if err == nil {
 		a, err = b.update(ctx, id, func(a *Action) {
 			if !a.State.Over() {
+				a.Ended = by
 				a.end(Canceled, "", b.now())
 			}
 		})
@@ -502,7 +507,11 @@ func (b *Bypass) conclude(ctx context.Context, a Action) (Action, error) {
 	if a.Reason != "" {
 		detail += ": " + string(a.Reason)
 	}
-	if err := b.note(ctx, audit.UnlockEnded, a.By, &a, detail); err != nil {
+	by := a.By
+	if a.State == Canceled {
+		by = a.Ended
+	}
+	if err := b.note(ctx, audit.UnlockEnded, by, &a, detail); err != nil {
 		return a, err
 	}
 	state := a.State
@@ -548,6 +557,9 @@ type Doer interface {
 // over, call Run again at Action.NextAt. An action that was stopped at any moment
 // goes on where it was.
 func (b *Bypass) Run(ctx context.Context, id string, client Doer) (Action, error) {
+	if client == nil {
+		return Action{}, fmt.Errorf("bypass: run: %w", errNoClient)
+	}
 	for {
 		call, a, err := b.Next(ctx, id)
 		if err != nil || call == nil {
@@ -566,14 +578,19 @@ func (b *Bypass) Run(ctx context.Context, id string, client Doer) (Action, error
 	}
 }
 
-// keep stores an answer that nobody else has, if need be with several tries.
+// keep stores an answer that nobody else has, if need be with several tries: for
+// some seconds, and for two if the context is over.
 func (b *Bypass) keep(ctx context.Context, c *Call, answer apple.Answer) (Action, error) {
 	for wait := time.Second; ; wait *= 2 {
 		a, err := b.answer(ctx, c, answer)
-		if err == nil || wait > AnswerWithin/8 || ctx.Err() != nil {
+		switch over := ctx.Err() != nil; {
+		case err == nil, wait > AnswerWithin/8, over && wait > 2*time.Second:
 			return a, err
+		case over:
+			_ = b.config.Pause(context.WithoutCancel(ctx), time.Second)
+		default:
+			_ = b.config.Pause(ctx, wait)
 		}
-		_ = b.config.Pause(ctx, wait) // one more try also if the context ends
 	}
 }
 

@@ -719,7 +719,7 @@ func TestCancel(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, bypass.Canceled, a.State)
 	require.True(t, a.Noted)
-	require.Equal(t, []string{"unlock started: to be canceled", "unlock ended: canceled"}, s.told()[2:])
+	require.Equal(t, []string{"unlock canceled: ", "unlock ended: canceled"}, s.told()[2:])
 	none, _, err := s.Next(t.Context(), "A1")
 	require.NoError(t, err)
 	require.Nil(t, none)

@@ -26,5 +26,10 @@
 //	429, 5xx, no answer        the same code again, after a while
 //	an undocumented 2xx        the same code once more, then failed: look at the device
 //
-// Done means that Apple says so; it is verified when later evidence agrees.
+// Done means that Apple says so; it is verified when later evidence agrees. Give
+// the inventory what an action says of the lock, or the status stays as it was:
+//
+//	if e, ok := action.Evidence(); ok {
+//		err = records.Update(ctx, enrollmentID, func(r *inventory.Record) error { r.AddEvidence(e); return nil })
+//	}
 package bypass

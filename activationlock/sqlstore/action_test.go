@@ -22,7 +22,7 @@ import (
 )
 
 // goldenBody is what is in databases: it has to be read for ever.
-const goldenBody = `{"ID":"1","BulkID":"b","Subject":{"SerialNumber":"XXFAKE0SER1","EnrollmentID":""},` +
+const goldenBody = `{"ID":"1","BulkIDs":["b"],"Subject":{"SerialNumber":"XXFAKE0SER1","EnrollmentID":""},` +
 	`"By":{"Actor":"a","Reason":"<lost & found>"},` +
 	`"Device":{"SerialNumber":"s","UDID":"u","ProductType":"iPhone17,3","IMEI":"i","IMEI2":"j","MEID":"m"},` +
 	`"State":"failed","Reason":"maybeUnlocked","Unsupported":["userEnrollment"],` +
@@ -33,7 +33,7 @@ const goldenBody = `{"ID":"1","BulkID":"b","Subject":{"SerialNumber":"XXFAKE0SER
 func goldenAction() bypass.Action {
 	noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	return bypass.Action{
-		ID: "1", BulkID: "b", Subject: escrow.Subject{SerialNumber: "XXFAKE0SER1"},
+		ID: "1", BulkIDs: []string{"b"}, Subject: escrow.Subject{SerialNumber: "XXFAKE0SER1"},
 		By:     escrow.Act{Actor: "a", Reason: "<lost & found>"},
 		Device: escrow.Device{SerialNumber: "s", UDID: "u", ProductType: "iPhone17,3", IMEI: "i", IMEI2: "j", MEID: "m"},
 		State:  bypass.Failed, Reason: bypass.MaybeUnlocked, Unsupported: []activationlock.Reason{"userEnrollment"},
@@ -61,11 +61,11 @@ func TestActionBody(t *testing.T) {
 	require.Equal(t, a, again)
 
 	// Of a version before, and of one after.
-	older, whole, err := decodeAction([]byte(strings.Replace(goldenBody, `"BulkID":"b",`, "", 1)))
+	older, whole, err := decodeAction([]byte(strings.Replace(goldenBody, `"BulkIDs":["b"],`, "", 1)))
 	require.NoError(t, err)
 	require.True(t, whole)
 	require.Equal(t, a.Attempts, older.Attempts)
-	for _, field := range []string{`"BulkID"`, `"Kind"`, `"UDID"`, `"Actor"`} {
+	for _, field := range []string{`"BulkIDs"`, `"Kind"`, `"UDID"`, `"Actor"`} {
 		newer, whole, err := decodeAction([]byte(strings.Replace(goldenBody, field, `"New":{"a":["secret"]},`+field, 1)))
 		require.NoError(t, err)
 		require.False(t, whole, field)
@@ -139,7 +139,7 @@ func TestActionsThatCannotBeKept(t *testing.T) {
 		func(a *bypass.Action) { a.Attempts[0].SentAt = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
 	} {
 		a := goldenAction()
-		a.BulkID = secret
+		a.BulkIDs = []string{secret}
 		_, err := actionValues(&a)
 		require.NoError(t, err)
 		spoil(&a)

@@ -461,7 +461,7 @@ func (k actions) identifiers() {
 				k.Errorf("%s: OfDevice returns %d actions of an enrollment ID", exact, len(list))
 			}
 		}
-		a.Noted, a.BulkID = false, fmt.Sprint(i)
+		a.Noted, a.Device.UDID = false, fmt.Sprint(i)
 		k.write(k.store, a)
 		want[i] = a
 	}
@@ -748,7 +748,7 @@ func (k actions) fixed() {
 	} {
 		for j, before := range want {
 			err := k.store.Update(k.ctx, before.ID, func(a *bypass.Action) error {
-				a.BulkID = fmt.Sprint(i)
+				a.Device.UDID = fmt.Sprint(i)
 				edit(a)
 				return nil
 			})

@@ -176,14 +176,14 @@ func (k actions) oneAfterAnother() {
 func (k actions) halfAnUpdate() {
 	const promise = "what an update writes is seen together or not at all"
 	a := k.action("1", serial, bypass.Active)
-	a.BulkID = a.Attempts[0].Detail
+	a.Device.UDID = a.Attempts[0].Detail
 	k.create(k.store, a)
 	k.together(writers/2, func(i int, s bypass.Store) {
 		if i%4 < 2 {
 			for n := range 6 {
 				k.changes(s, "1", func(a *bypass.Action) {
-					a.BulkID = fmt.Sprint(i, " ", n)
-					a.Attempts[0].Detail = a.BulkID
+					a.Device.UDID = fmt.Sprint(i, " ", n)
+					a.Attempts[0].Detail = a.Device.UDID
 				})
 			}
 			return
@@ -203,7 +203,7 @@ func (k actions) halfAnUpdate() {
 			}
 			if err != nil {
 				k.Errorf("reads and updates at the same time all succeed: the error is %v", err)
-			} else if len(list) != 1 || len(list[0].Attempts) != 2 || list[0].BulkID != list[0].Attempts[0].Detail {
+			} else if len(list) != 1 || len(list[0].Attempts) != 2 || list[0].Device.UDID != list[0].Attempts[0].Detail {
 				k.Errorf("%s: a reader saw half of one", promise)
 			}
 		}
@@ -227,7 +227,7 @@ func (k actions) scanMeanwhile() {
 		if i < 4 {
 			for n, a := range leaving {
 				if n%4 == i {
-					k.changes(s, there[n].ID, func(a *bypass.Action) { a.BulkID = fmt.Sprint(n) })
+					k.changes(s, there[n].ID, func(a *bypass.Action) { a.Device.UDID = fmt.Sprint(n) })
 					k.changes(s, a.ID, func(a *bypass.Action) { a.State = bypass.Canceled })
 					if err := s.Create(k.ctx, k.action(fmt.Sprintf("%08x new", n<<27), a.Subject, bypass.Pending)); err != nil {
 						k.Errorf("updates and calls that create at the same time all succeed: the error is %v", err)

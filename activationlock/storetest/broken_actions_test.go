@@ -302,8 +302,8 @@ var brokenActionStores = []brokenActions{
 		}
 	}},
 
-	{name: "forgets a field", at: "NewAction", promise: keepsAction + `: BulkID was`, bend: func(s *actionStore) {
-		s.in(func(a *bypass.Action) { a.BulkID = "" })
+	{name: "forgets a field", at: "NewAction", promise: keepsAction + `: Device.UDID was`, bend: func(s *actionStore) {
+		s.in(func(a *bypass.Action) { a.Device.UDID = "" })
 	}},
 	{name: "forgets a field deep inside", at: "NewAction", promise: keepsAction + `: Attempts[0].StatusCode was`, bend: func(s *actionStore) {
 		s.in(func(a *bypass.Action) {
@@ -608,7 +608,7 @@ var brokenActionStores = []brokenActions{
 		s.creates(func(ctx context.Context, a bypass.Action, create func(context.Context, bypass.Action) error) error {
 			err := create(ctx, a)
 			if errors.Is(err, bypass.ErrExists) {
-				return s.update(ctx, a.ID, func(old *bypass.Action) error { old.BulkID = a.BulkID; return nil })
+				return s.update(ctx, a.ID, func(old *bypass.Action) error { old.Device.UDID = a.Device.UDID; return nil })
 			}
 			return err
 		})

@@ -27,8 +27,9 @@ const (
 	Overridden Act = "overridden" // a rule was set aside
 	Rotated    Act = "rotated"    // the keys were exchanged
 
-	UnlockStarted Act = "unlock started" // a bypass action was started or canceled
-	UnlockEnded   Act = "unlock ended"   // what came of it
+	UnlockStarted  Act = "unlock started"  // a bypass action was started
+	UnlockCanceled Act = "unlock canceled" // and canceled
+	UnlockEnded    Act = "unlock ended"    // what came of it
 )
 
 // MaxText is the size in bytes of the longest string of an event.

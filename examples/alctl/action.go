@@ -16,7 +16,7 @@ import (
 // language.
 type shownAction struct {
 	ID           string         `json:"action"`
-	BulkID       string         `json:"bulk,omitempty"`
+	BulkIDs      []string       `json:"bulk,omitempty"`
 	SerialNumber string         `json:"serialNumber,omitempty"`
 	EnrollmentID string         `json:"enrollmentID,omitempty"`
 	ProductType  string         `json:"productType,omitempty"`
@@ -47,7 +47,7 @@ type shownAttempt struct {
 
 func newShownAction(a bypass.Action, became bypass.Aftermath) shownAction {
 	s := shownAction{
-		ID: a.ID, BulkID: a.BulkID, SerialNumber: a.Subject.SerialNumber, EnrollmentID: a.Subject.EnrollmentID, ProductType: a.Device.ProductType,
+		ID: a.ID, BulkIDs: a.BulkIDs, SerialNumber: a.Subject.SerialNumber, EnrollmentID: a.Subject.EnrollmentID, ProductType: a.Device.ProductType,
 		State: string(a.State), Reason: string(a.Reason), Aftermath: string(became), Actor: a.By.Actor, ActReason: a.By.Reason,
 		StartedAt: a.StartedAt, NextAt: a.NextAt, EndedAt: a.EndedAt, Attempts: []shownAttempt{},
 	}
@@ -74,7 +74,7 @@ func (c *console) printAction(a bypass.Action, became bypass.Aftermath, l activa
 	}
 	c.facts(
 		in(l, "action", "actie"), a.ID,
-		in(l, "bulk run", "reeks"), a.BulkID,
+		in(l, "bulk run", "reeks"), strings.Join(a.BulkIDs, ", "),
 		in(l, "device", "apparaat"), device,
 		in(l, "started", "begonnen"), moment(a.StartedAt)+in(l, " by ", " door ")+a.By.Actor+": "+a.By.Reason,
 		in(l, "state", "status"), strings.Join(append([]string{a.State.Label(l)}, whyNot(a, l)...), ". "),

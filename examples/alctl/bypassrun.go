@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
-	"github.com/activationlock/sdk/activationlock/apple"
 	"github.com/activationlock/sdk/activationlock/bypass"
 )
 
@@ -181,7 +181,8 @@ func (u *calling) runAll(ctx context.Context, o *opened, b *bypass.Bypass, clien
 // asksToWait reports whether Apple asked to wait when it was called last.
 func asksToWait(a bypass.Action) bool {
 	for _, t := range a.Attempts {
-		if !a.State.Over() && t.Outcome == apple.Later {
+		// Other faults may be of this device alone.
+		if !a.State.Over() && (t.StatusCode == http.StatusTooManyRequests || t.StatusCode == http.StatusServiceUnavailable) {
 			return true
 		}
 	}
