@@ -112,6 +112,9 @@ func whyNot(a bypass.Action, l activationlock.Language) (all []string) {
 	for _, r := range a.Unsupported {
 		all = append(all, strings.TrimSuffix(r.Label(l), "."))
 	}
+	if a.MaybeUnlocked() && a.Reason != bypass.MaybeUnlocked {
+		all = append(all, strings.TrimSuffix(bypass.MaybeUnlocked.Label(l), "."))
+	}
 	return all
 }
 
