@@ -360,7 +360,7 @@ func TestOtherActionsDoNotWait(t *testing.T) {
 			require.ErrorIs(t, two.Actions().Create(t.Context(), action("m 3", "m")), bypass.ErrOpen)
 			late.Go(func() {
 				if err := two.Actions().Update(t.Context(), "m", func(b *bypass.Action) error {
-					if b.BulkID != "first" {
+					if b.Device.UDID != "first" {
 						return errors.New("it did not wait")
 					}
 					return nil
@@ -368,7 +368,7 @@ func TestOtherActionsDoNotWait(t *testing.T) {
 					t.Errorf("update: %v", err)
 				}
 			})
-			a.BulkID = "first"
+			a.Device.UDID = "first"
 			return nil
 		}))
 		late.Wait()
