@@ -24,8 +24,15 @@ type Record struct {
 	CheckedOutAt    time.Time // this enrollment ended
 	LastSeen        time.Time
 
-	Facts    Facts
-	Evidence []activationlock.Evidence // oldest first, runs of the same shortened
+	// Ownership and Groups are the host's to say; groups in byte order, each once.
+	Ownership Ownership
+	Groups    []string
+
+	Facts Facts
+	// AllowedSince is when the device first said in this enrollment that the lock
+	// is allowed.
+	AllowedSince time.Time
+	Evidence     []activationlock.Evidence // oldest first, runs of the same shortened
 
 	// Exchanges hold, by request type, what was asked and answered in this
 	// enrollment.
@@ -40,11 +47,29 @@ type Record struct {
 	CodeID string
 	// OptionsSent are the options of the last Settings command.
 	OptionsSent mdmcmd.MDMOptions
+
+	// Disputed: another live enrollment claimed the same serial number when this
+	// one named it last.
+	Disputed bool
+
+	// Summary is what reports show, as it was when the record was written last.
+	Summary Summary
 }
+
+// Ownership says whose a device is.
+type Ownership string
+
+// The ownerships.
+const (
+	OwnershipUnknown Ownership = ""
+	Company          Ownership = "company"
+	Personal         Ownership = "personal"
+)
 
 // Facts are what a device said of itself. "" and nil are unknown.
 type Facts struct {
 	SerialNumber, UDID                                    string
+	DeviceName                                            string // as its user calls it
 	ProductName, ModelName, OSVersion, BuildVersion       string
 	Supervised, SharedIPad, FindMy, AwaitingConfiguration *bool
 	LockSupported, LockManageable                         *bool // Macs
@@ -63,6 +88,8 @@ type Exchange struct {
 	AskedAt    time.Time // last
 	AnsweredAt time.Time // last; NotNow is no answer
 	Answer     Answer
+	// Error is what the device's error means, with Refused.
+	Error mdmcmd.ErrorClass
 	// AgainAt is when the command may be asked again: it was answered, refused,
 	// or lost by then.
 	AgainAt time.Time
@@ -103,14 +130,14 @@ func (x Exchange) Ask(uuid string, now, deadline time.Time) Exchange {
 func (x Exchange) Asked(uuid string) bool { return uuid != "" && slices.Contains(x.UUIDs, uuid) }
 
 // Answered notes the answer to one command, and when to ask again if there is
-// need. The same answer again is none, and neither is one to a command that was
-// not asked.
+// need; Error is none then. The same answer again is none, and neither is one to a
+// command that was not asked.
 func (x Exchange) Answered(uuid string, a Answer, now, again time.Time) Exchange {
 	if !x.Asked(uuid) {
 		return x
 	}
 	x.UUIDs = slices.DeleteFunc(slices.Clone(x.UUIDs), func(asked string) bool { return asked == uuid })
-	x.Answer, x.AnsweredAt, x.AgainAt, x.OverdueAt = a, now, again, time.Time{}
+	x.Answer, x.Error, x.AnsweredAt, x.AgainAt, x.OverdueAt = a, mdmcmd.ErrorNone, now, again, time.Time{}
 	return x
 }
 
@@ -140,6 +167,9 @@ func (r *Record) Subject() escrow.Subject {
 // and keeps the list short: of a run of the same, the first and the last, and of
 // the rest the latest, but always the last words of each source.
 func (r *Record) AddEvidence(e activationlock.Evidence) {
+	if !e.At.IsZero() {
+		e.At = e.At.UTC().Truncate(time.Microsecond)
+	}
 	same := func(a, b activationlock.Evidence) bool {
 		a.At, b.At = time.Time{}, time.Time{}
 		return a == b
@@ -174,7 +204,8 @@ func latest(evidence []activationlock.Evidence) []activationlock.Evidence {
 // Clone returns a copy that shares nothing that can change.
 func (r *Record) Clone() Record {
 	c := *r
-	c.Evidence = slices.Clone(r.Evidence)
+	c.Evidence, c.Groups = slices.Clone(r.Evidence), slices.Clone(r.Groups)
+	c.Summary.Findings = slices.Clone(r.Summary.Findings)
 	c.Exchanges = maps.Clone(r.Exchanges)
 	for k, x := range c.Exchanges {
 		x.UUIDs = slices.Clone(x.UUIDs)

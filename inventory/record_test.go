@@ -530,3 +530,13 @@ func TestStatus(t *testing.T) {
 		require.Equal(t, activationlock.StatusOf(r.Situation(test.codes, at(100))), r.Status(test.codes, at(100)))
 	}
 }
+
+// What an error meant is no longer true once the device answered again.
+func TestAnsweredForgetsTheError(t *testing.T) {
+	t.Parallel()
+	x := inventory.Exchange{}.Ask("1", at(1), at(2)).Ask("2", at(1), at(2)).Answered("1", inventory.Refused, at(2), at(3))
+	x.Error = mdmcmd.ErrorNotSupervised
+	require.Equal(t, mdmcmd.ErrorNotSupervised, x.Answered("1", inventory.Done, at(3), at(4)).Error, "the same answer again is none")
+	require.Equal(t, mdmcmd.ErrorNotSupervised, x.Ask("3", at(3), at(4)).Error)
+	require.Equal(t, mdmcmd.ErrorNone, x.Answered("2", inventory.Done, at(3), at(4)).Error)
+}
