@@ -37,33 +37,33 @@ func TestAftermath(t *testing.T) {
 	)
 	for name, test := range map[string]struct {
 		evidence []activationlock.Evidence
-		want     bypass.Aftermath
+		want     activationlock.Aftermath
 	}{
-		"nothing":                             {nil, bypass.Unverified},
-		"from before":                         {[]activationlock.Evidence{says(-hour, device, on), says(-2*hour, api, off)}, bypass.Unverified},
-		"from that moment":                    {[]activationlock.Evidence{says(0, api, off)}, bypass.Unverified},
-		"our own unlock call says it anyway":  {[]activationlock.Evidence{says(0, unlock, off), says(hour, unlock, off)}, bypass.Unverified},
-		"lost mode is no lock":                {[]activationlock.Evidence{says(2*day, lost, on)}, bypass.Unverified},
-		"nor is its end a sign":               {[]activationlock.Evidence{says(2*day, lost, off)}, bypass.Unverified},
-		"said, but not what":                  {[]activationlock.Evidence{says(2*day, device, "")}, bypass.Unverified},
-		"off by Apple":                        {[]activationlock.Evidence{says(1, api, off)}, bypass.Verified},
-		"off by the device":                   {[]activationlock.Evidence{says(hour, device, off)}, bypass.Verified},
-		"on, within the lag":                  {[]activationlock.Evidence{says(activationlock.AppleLag-1, api, on)}, bypass.MaybeRelocked},
-		"on, after the lag":                   {[]activationlock.Evidence{says(activationlock.AppleLag, api, on)}, bypass.Relocked},
-		"on by the device, within the lag":    {[]activationlock.Evidence{says(hour, device, on)}, bypass.MaybeRelocked},
-		"on by the device":                    {[]activationlock.Evidence{says(2*day, device, on)}, bypass.Relocked},
-		"on within the lag, then off":         {[]activationlock.Evidence{says(hour, device, on), says(2*hour, api, off)}, bypass.Verified},
-		"off, then on":                        {[]activationlock.Evidence{says(hour, api, off), says(3*day, device, on)}, bypass.Relocked},
-		"on, then off by somebody":            {[]activationlock.Evidence{says(2*day, api, on), says(3*day, api, off)}, bypass.Verified},
-		"at the end of the watch":             {[]activationlock.Evidence{says(bypass.WatchFor, device, on)}, bypass.Relocked},
-		"after the watch":                     {[]activationlock.Evidence{says(bypass.WatchFor+1, device, on)}, bypass.Unverified},
-		"off, and on after the watch":         {[]activationlock.Evidence{says(hour, api, off), says(bypass.WatchFor+1, api, on)}, bypass.Verified},
-		"our own lock":                        {[]activationlock.Evidence{says(hour, lock, on, ours), says(2*day, api, on, ours), says(2*day, device, on)}, bypass.Verified},
-		"our own lock of a relocked one":      {[]activationlock.Evidence{says(2*day, device, on), says(3*day, lock, on, ours)}, bypass.Verified},
-		"it was locked when we wanted to":     {[]activationlock.Evidence{says(hour, lock, on)}, bypass.Relocked},
-		"a lock call without an answer":       {[]activationlock.Evidence{says(hour, lock, "")}, bypass.Unverified},
-		"device and Apple of one moment":      {[]activationlock.Evidence{says(2*day, device, on), says(2*day, api, off)}, bypass.Relocked},
-		"a lock call and Apple of one moment": {[]activationlock.Evidence{says(hour, lock, on), says(hour, api, on), says(hour, device, off)}, bypass.Relocked},
+		"nothing":                             {nil, activationlock.Unverified},
+		"from before":                         {[]activationlock.Evidence{says(-hour, device, on), says(-2*hour, api, off)}, activationlock.Unverified},
+		"from that moment":                    {[]activationlock.Evidence{says(0, api, off)}, activationlock.Unverified},
+		"our own unlock call says it anyway":  {[]activationlock.Evidence{says(0, unlock, off), says(hour, unlock, off)}, activationlock.Unverified},
+		"lost mode is no lock":                {[]activationlock.Evidence{says(2*day, lost, on)}, activationlock.Unverified},
+		"nor is its end a sign":               {[]activationlock.Evidence{says(2*day, lost, off)}, activationlock.Unverified},
+		"said, but not what":                  {[]activationlock.Evidence{says(2*day, device, "")}, activationlock.Unverified},
+		"off by Apple":                        {[]activationlock.Evidence{says(1, api, off)}, activationlock.Verified},
+		"off by the device":                   {[]activationlock.Evidence{says(hour, device, off)}, activationlock.Verified},
+		"on, within the lag":                  {[]activationlock.Evidence{says(activationlock.AppleLag-1, api, on)}, activationlock.MaybeRelocked},
+		"on, after the lag":                   {[]activationlock.Evidence{says(activationlock.AppleLag, api, on)}, activationlock.Relocked},
+		"on by the device, within the lag":    {[]activationlock.Evidence{says(hour, device, on)}, activationlock.MaybeRelocked},
+		"on by the device":                    {[]activationlock.Evidence{says(2*day, device, on)}, activationlock.Relocked},
+		"on within the lag, then off":         {[]activationlock.Evidence{says(hour, device, on), says(2*hour, api, off)}, activationlock.Verified},
+		"off, then on":                        {[]activationlock.Evidence{says(hour, api, off), says(3*day, device, on)}, activationlock.Relocked},
+		"on, then off by somebody":            {[]activationlock.Evidence{says(2*day, api, on), says(3*day, api, off)}, activationlock.Verified},
+		"at the end of the watch":             {[]activationlock.Evidence{says(activationlock.WatchFor, device, on)}, activationlock.Relocked},
+		"after the watch":                     {[]activationlock.Evidence{says(activationlock.WatchFor+1, device, on)}, activationlock.Unverified},
+		"off, and on after the watch":         {[]activationlock.Evidence{says(hour, api, off), says(activationlock.WatchFor+1, api, on)}, activationlock.Verified},
+		"our own lock":                        {[]activationlock.Evidence{says(hour, lock, on, ours), says(2*day, api, on, ours), says(2*day, device, on)}, activationlock.Verified},
+		"our own lock of a relocked one":      {[]activationlock.Evidence{says(2*day, device, on), says(3*day, lock, on, ours)}, activationlock.Verified},
+		"it was locked when we wanted to":     {[]activationlock.Evidence{says(hour, lock, on)}, activationlock.Relocked},
+		"a lock call without an answer":       {[]activationlock.Evidence{says(hour, lock, "")}, activationlock.Unverified},
+		"device and Apple of one moment":      {[]activationlock.Evidence{says(2*day, device, on), says(2*day, api, off)}, activationlock.Relocked},
+		"a lock call and Apple of one moment": {[]activationlock.Evidence{says(hour, lock, on), says(hour, api, on), says(hour, device, off)}, activationlock.Relocked},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -80,7 +80,7 @@ func TestAftermath(t *testing.T) {
 				require.Equal(t, append([]activationlock.Evidence{}, before...), append([]activationlock.Evidence{}, test.evidence...), "and is not changed")
 			}
 			failed := bypass.Action{State: bypass.Failed, Attempts: []bypass.Attempt{{Outcome: apple.NotFound, AnsweredAt: noon}}}
-			require.Equal(t, bypass.NotUnlocked, failed.Aftermath(test.evidence))
+			require.Equal(t, activationlock.NotUnlocked, failed.Aftermath(test.evidence))
 		})
 	}
 }

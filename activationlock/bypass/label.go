@@ -85,21 +85,6 @@ var warningLabels = map[Warning]texts{
 	},
 }
 
-// Label returns what became of it in words. A language without labels gives
-// English.
-func (a Aftermath) Label(l activationlock.Language) string { return label(aftermathLabels, a, l) }
-
-var aftermathLabels = map[Aftermath]texts{
-	NotUnlocked: {activationlock.English: "not unlocked", activationlock.Dutch: "niet ontgrendeld"},
-	Unverified:  {activationlock.English: "not verified yet", activationlock.Dutch: "nog niet geverifieerd"},
-	Verified:    {activationlock.English: "verified: the lock is off", activationlock.Dutch: "geverifieerd: het slot is uit"},
-	MaybeRelocked: {
-		activationlock.English: "perhaps locked again; Apple and the device may still tell the state of before",
-		activationlock.Dutch:   "mogelijk opnieuw vergrendeld; Apple en het apparaat kunnen nog de vorige toestand melden",
-	},
-	Relocked: {activationlock.English: "locked again", activationlock.Dutch: "opnieuw vergrendeld"},
-}
-
 // What a report says where a device has no action.
 var (
 	notInHandLabel = texts{

@@ -59,7 +59,7 @@ func TestEverythingHasALabelInEveryLanguage(t *testing.T) {
 		"State":     {6, func(s string, l activationlock.Language) string { return bypass.State(s).Label(l) }, false},
 		"Reason":    {11, func(s string, l activationlock.Language) string { return bypass.Reason(s).Label(l) }, true},
 		"Warning":   {1, func(s string, l activationlock.Language) string { return bypass.Warning(s).Label(l) }, true},
-		"Aftermath": {5, func(s string, l activationlock.Language) string { return bypass.Aftermath(s).Label(l) }, false},
+		"Aftermath": {5, func(s string, l activationlock.Language) string { return activationlock.Aftermath(s).Label(l) }, false},
 	} {
 		values := constants(t, typ)
 		require.GreaterOrEqual(t, len(values), test.least)

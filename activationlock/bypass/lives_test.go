@@ -653,7 +653,7 @@ func (l *life) tryUnlock(atTheEnd bool) {
 	}
 	if e, ok := a.Evidence(); ok {
 		l.words = append(l.words, e)
-		require.Equal(l, bypass.Unverified, a.Aftermath(l.words))
+		require.Equal(l, activationlock.Unverified, a.Aftermath(l.words))
 	}
 	if atTheEnd || a.State != bypass.Done {
 		return
@@ -671,10 +671,10 @@ func (l *life) tryUnlock(atTheEnd bool) {
 		}
 	}
 	switch became, is := a.Aftermath(since), l.apple.Lock(l.serial).Kind; became {
-	case bypass.Relocked:
+	case activationlock.Relocked:
 		l.sum.relocked++
 		require.NotEqual(l, activationlocktest.NotLocked, is)
-	case bypass.Verified:
+	case activationlock.Verified:
 		if l.reading.StatusDelay == 0 {
 			require.Equal(l, activationlocktest.NotLocked, is)
 		}

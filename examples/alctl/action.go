@@ -45,7 +45,7 @@ type shownAttempt struct {
 	NotOpened  bool      `json:"notOpened,omitempty"`
 }
 
-func newShownAction(a bypass.Action, became bypass.Aftermath) shownAction {
+func newShownAction(a bypass.Action, became activationlock.Aftermath) shownAction {
 	s := shownAction{
 		ID: a.ID, BulkIDs: a.BulkIDs, SerialNumber: a.Subject.SerialNumber, EnrollmentID: a.Subject.EnrollmentID, ProductType: a.Device.ProductType,
 		State: string(a.State), Reason: string(a.Reason), Aftermath: string(became), Actor: a.By.Actor, ActReason: a.By.Reason,
@@ -63,13 +63,13 @@ func newShownAction(a bypass.Action, became bypass.Aftermath) shownAction {
 }
 
 // printAction prints an action, its attempts, and what comes next.
-func (c *console) printAction(a bypass.Action, became bypass.Aftermath, l activationlock.Language) error {
+func (c *console) printAction(a bypass.Action, became activationlock.Aftermath, l activationlock.Language) error {
 	device := cmp.Or(a.Subject.SerialNumber, "enrollment "+a.Subject.EnrollmentID)
 	if a.Device.ProductType != "" {
 		device += ", " + a.Device.ProductType
 	}
 	afterwards := ""
-	if became != bypass.NotUnlocked {
+	if became != activationlock.NotUnlocked {
 		afterwards = became.Label(l)
 	}
 	c.facts(
@@ -149,9 +149,9 @@ func answerTo(t bypass.Attempt, l activationlock.Language) string {
 }
 
 // nextOf are the sentences that say what to do next.
-func nextOf(a bypass.Action, became bypass.Aftermath, l activationlock.Language) []string {
+func nextOf(a bypass.Action, became activationlock.Aftermath, l activationlock.Language) []string {
 	switch {
-	case a.State.Over() && became == bypass.NotUnlocked && a.State == bypass.Canceled:
+	case a.State.Over() && became == activationlock.NotUnlocked && a.State == bypass.Canceled:
 		return nil
 	case !a.State.Over():
 		when := ""
@@ -159,9 +159,9 @@ func nextOf(a bypass.Action, became bypass.Aftermath, l activationlock.Language)
 			when = in(l, ", not before ", ", niet voor ") + moment(a.NextAt)
 		}
 		return []string{in(l, "Go on: alctl bypass run -action ", "Ga verder: alctl bypass run -action ") + word(a.ID) + when + "."}
-	case became == bypass.Verified:
+	case became == activationlock.Verified:
 		return nil
-	case became == bypass.Relocked:
+	case became == activationlock.Relocked:
 		return []string{
 			in(l, "Remove the lock again: alctl bypass start.", "Verwijder het slot opnieuw: alctl bypass start."),
 			bypass.WarningRelock.Label(l),

@@ -140,7 +140,7 @@ func noSuchAction(err error) error {
 }
 
 // aftermath is what became of a device, as far as the store knows.
-func (o *opened) aftermath(a bypass.Action) bypass.Aftermath {
+func (o *opened) aftermath(a bypass.Action) activationlock.Aftermath {
 	k, err := o.known(context.WithoutCancel(o.console.ctx), a.Subject)
 	if err != nil {
 		o.console.warn("what became of the device", err)

@@ -114,7 +114,7 @@ func (c *console) printPlan(a bypass.Action, k known, l activationlock.Language)
 	c.sentences(in(l, "It cannot be done:", "Het kan niet:"), whyNot(a, l))
 	for _, open := range k.actions {
 		if !open.State.Over() {
-			c.sentences(in(l, "An action of this device is not over:", "Een actie van dit apparaat is niet afgelopen:"), nextOf(open, bypass.NotUnlocked, l))
+			c.sentences(in(l, "An action of this device is not over:", "Een actie van dit apparaat is niet afgelopen:"), nextOf(open, activationlock.NotUnlocked, l))
 		}
 	}
 	return nil

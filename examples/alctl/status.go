@@ -25,8 +25,9 @@ The token is an access token of the Apple Business or Apple School Manager API,
 which lasts for an hour. If Apple does not answer with a status, the rest is
 printed, and the exit code is 1.
 
-What devices report of themselves is in the inventory of a server, not here: say
-with -product, -os and -supervised what you know.`,
+What the device said of itself and of its lock, and what is wrong with it, is there
+if a server keeps its inventory in the store. -product, -os, -supervised and
+-shared-ipad go before that, for what you know better.`,
 		"-store codes.db -serial XXFAKE0SER1 -product iPhone17,3 -os 26.1 -supervised yes -api school -token-file token.txt")
 	a := c.access(f)
 	s := deviceStatus{now: time.Now().UTC()}
@@ -78,6 +79,10 @@ with -product, -os and -supervised what you know.`,
 	if s.known, err = o.known(ctx, s.subject); err != nil {
 		return explained(ctx, err)
 	}
+	if s.record, err = o.recordOf(ctx, serial); err != nil {
+		return explained(ctx, err)
+	}
+	s.evidence = slices.Concat(s.record.Evidence, s.evidence)
 	if client != nil {
 		if err := s.ask(ctx, base, client); err != nil {
 			return err
@@ -101,9 +106,10 @@ type deviceStatus struct {
 	activationlock.Situation
 	now       time.Time
 	subject   escrow.Subject
+	record    inventory.Record    // empty if there is none
 	apple     *apple.StatusAnswer // nil if Apple was not asked
 	last      *bypass.Action      // nil if there is none
-	aftermath bypass.Aftermath
+	aftermath activationlock.Aftermath
 }
 
 // statusClient makes a client that has an access token.
@@ -139,16 +145,17 @@ func (s *deviceStatus) ask(ctx context.Context, api apple.API, client *appleClie
 
 // derive makes everything else of what was read.
 func (s *deviceStatus) derive() {
+	device := over(s.Device, s.record.Device())
 	newest := slices.SortedFunc(slices.Values(s.codes), func(a, b escrow.Record) int { return b.LastSeen.Compare(a.LastSeen) })
 	for _, r := range newest {
 		if r.State != escrow.Disputed {
-			s.Device.ProductName = cmp.Or(s.Device.ProductName, r.Device.ProductType)
+			device.ProductName = cmp.Or(device.ProductName, r.Device.ProductType)
 		}
 	}
-	device := s.Device
-	record := inventory.Record{Evidence: s.evidence, Exchanges: map[string]inventory.Exchange{}}
-	if at := s.answered(); !at.IsZero() {
-		record.Exchanges[mdmcmd.ActivationLockBypassCode.RequestType()] = inventory.Exchange{AnsweredAt: at}
+	record, question := s.record.Clone(), mdmcmd.ActivationLockBypassCode.RequestType()
+	record.Evidence = s.evidence
+	if at := s.answered(); record.Exchanges[question].AnsweredAt.Before(at) {
+		record.Exchanges = map[string]inventory.Exchange{question: {AnsweredAt: at}}
 	}
 	s.Situation = record.Situation(s.codes, s.now)
 	s.Device = device

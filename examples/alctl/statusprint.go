@@ -40,7 +40,9 @@ func (s *deviceStatus) print(c *console, l activationlock.Language) error {
 	if s.apple != nil {
 		pairs = append(pairs, in(l, "Apple says", "Apple zegt"), appleSays(*s.apple, l))
 	}
+	pairs = append(pairs, in(l, "last seen", "laatst gezien"), ifAny(s.record.LastSeen))
 	c.facts(pairs...)
+	s.printRecord(c, l)
 	if err := s.printCodes(c, l); err != nil {
 		return err
 	}
@@ -84,7 +86,7 @@ func (s *deviceStatus) printCodes(c *console, l activationlock.Language) error {
 }
 
 func (s *deviceStatus) aftermathLabel(l activationlock.Language) string {
-	if s.aftermath == bypass.NotUnlocked {
+	if s.aftermath == activationlock.NotUnlocked {
 		return ""
 	}
 	return s.aftermath.Label(l)
@@ -130,8 +132,8 @@ func appleSays(a apple.StatusAnswer, l activationlock.Language) string {
 
 // lastMatters reports whether the last bypass decides what comes next.
 func (s *deviceStatus) lastMatters() bool {
-	watched := s.now.Sub(s.last.EndedAt) < bypass.WatchFor && s.Lock.State == activationlock.Off
-	return !s.last.State.Over() || s.aftermath == bypass.Relocked || s.last.State == bypass.Done && s.aftermath != bypass.Verified && watched
+	watched := s.now.Sub(s.last.EndedAt) < activationlock.WatchFor && s.Lock.State == activationlock.Off
+	return !s.last.State.Over() || s.aftermath == activationlock.Relocked || s.last.State == bypass.Done && s.aftermath != activationlock.Verified && watched
 }
 
 // next are the sentences that say what to do next.
