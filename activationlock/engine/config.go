@@ -50,6 +50,8 @@ type Policy struct {
 	// CodeEvery is how soon a device that gave no code is asked again while its
 	// 15 days last; after them, InformationEvery holds. Default six hours.
 	CodeEvery time.Duration
+	// Limits say from when on time alone is a finding.
+	Limits inventory.Limits
 	// NotNowAgain is how soon a command is asked again that a device could not
 	// run. Default one hour.
 	NotNowAgain time.Duration

@@ -77,12 +77,15 @@ type Queued struct {
 	Plist       []byte
 }
 
+// now is the time, as records keep it.
+func (e *Engine) now() time.Time { return e.config.Clock().UTC().Truncate(time.Microsecond) }
+
 // HandleCheckin takes in a check-in message. The error is nil, since a check-in
 // has no code that could get lost; unless the bytes are a report, which goes to
 // HandleReport. The host passes the message on whatever comes of it, and answers
 // an error with HTTP 500.
 func (e *Engine) HandleCheckin(ctx context.Context, from Enrollment, raw []byte) (Outcome, error) {
-	now := e.config.Clock()
+	now := e.now()
 	out := Outcome{Redacted: redacted(raw)}
 	message, ok := e.read(ctx, from, raw)
 	if !ok {
@@ -151,6 +154,7 @@ func begin(r *inventory.Record, now time.Time) {
 	// What an erase changes is unknown now.
 	f := &r.Facts
 	f.Supervised, f.SharedIPad, f.FindMy, f.LockAllowed, f.LockManageable, f.LostMode = nil, nil, nil, nil, nil, nil
+	r.AllowedSince = time.Time{}
 }
 
 // authenticated notes an Authenticate.
@@ -160,6 +164,7 @@ func authenticated(r *inventory.Record, m *mdmcmd.Authenticate, now time.Time) {
 	setSerial(f, m.SerialNumber)
 	setText(&f.UDID, m.UDID)
 	setText(&f.ProductName, m.ProductName)
+	setText(&f.DeviceName, m.DeviceName)
 	setText(&f.ModelName, m.ModelName)
 	setText(&f.OSVersion, m.OSVersion)
 	setText(&f.BuildVersion, m.BuildVersion)
@@ -172,7 +177,7 @@ func authenticated(r *inventory.Record, m *mdmcmd.Authenticate, now time.Time) {
 // answer with HTTP 500, so that the device sends it again, and keep nothing of
 // the message but Outcome.Redacted.
 func (e *Engine) HandleReport(ctx context.Context, from Enrollment, raw []byte) (Outcome, error) {
-	now := e.config.Clock()
+	now := e.now()
 	out := Outcome{Redacted: redacted(raw)}
 	message, ok := e.read(ctx, from, raw)
 	if !ok {
@@ -313,7 +318,7 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 	case serial != after.Facts.SerialNumber:
 		e.emit(ctx, SerialDisputed, from.ID, after.Facts.SerialNumber, errors.New("engine: the enrollment names another serial number than before"))
 	default:
-		e.join(ctx, from, serial)
+		after.Disputed = e.join(ctx, from, serial)
 	}
 	return e.queue(ctx, &after, now)
 }
@@ -321,13 +326,14 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 // join files the enrollment's codes under the serial number that it says it
 // has, each time that it says so: it may have failed the last time, or the
 // serial number may have been disputed then, when it could be another device's.
-func (e *Engine) join(ctx context.Context, from Enrollment, serial string) {
-	if disputed, _ := e.disputed(ctx, from, serial); disputed {
-		return
+func (e *Engine) join(ctx context.Context, from Enrollment, serial string) (disputed bool) {
+	if disputed, _ = e.disputed(ctx, from, serial); disputed {
+		return true
 	}
 	if err := e.config.Escrow.Join(ctx, from.ID, serial); err != nil {
 		e.emit(ctx, EscrowFailed, from.ID, serial, err)
 	}
+	return false
 }
 
 // namedSerial returns the serial number that a message names, "" if it names
@@ -346,7 +352,7 @@ func namedSerial(m mdmcmd.Message) string {
 
 // queue plans for a record and puts what it planned on record.
 func (e *Engine) queue(ctx context.Context, r *inventory.Record, now time.Time) []Queued {
-	subject := r.Subject()
+	subject, disputed := r.Subject(), r.Disputed
 	codes, err := e.config.Escrow.Records(ctx, subject)
 	if err != nil {
 		// Without escrow nobody knows what may be allowed.
@@ -359,6 +365,7 @@ func (e *Engine) queue(ctx context.Context, r *inventory.Record, now time.Time) 
 		if r.Subject() != subject {
 			return nil // another server learned who it is; these are not its codes
 		}
+		r.Disputed = disputed
 		if since := marked(codes); r.Live() && since.After(r.AuthenticatedAt) {
 			token := r.TokenAt
 			begin(r, since) // the Authenticate that left the mark could not be recorded
@@ -380,6 +387,7 @@ func (e *Engine) queue(ctx context.Context, r *inventory.Record, now time.Time) 
 			}
 			queued = append(queued, Queued{uuid, name, raw})
 		}
+		r.Summarize(codes, dueAt(r, codes, e.config.Policy, now), e.config.Policy.Limits, now)
 		return nil
 	})
 	if err != nil {
@@ -423,7 +431,7 @@ func (e *Engine) Device(ctx context.Context, serialOrID string) (Details, error)
 	if err != nil {
 		return Details{}, fmt.Errorf("engine: device: %w", err)
 	}
-	return Details{r, r.Status(codes, e.config.Clock()), codes}, nil
+	return Details{r, r.Status(codes, e.now()), codes}, nil
 }
 
 // withheld stands in for a message that cannot be redacted.

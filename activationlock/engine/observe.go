@@ -46,6 +46,9 @@ func observe(r *inventory.Record, report *mdmcmd.Report, codeID string, p Policy
 			answer, again := answerOf(r, name, report, codeID != "", p, now)
 			earlier := slices.Index(x.UUIDs, report.CommandUUID)
 			x = x.Answered(report.CommandUUID, answer, now, again)
+			if answer == inventory.Refused {
+				x.Error = errorOf(name, report)
+			}
 			// What was asked earlier is answered too: should its answer come yet,
 			// it may be older than this one.
 			x.UUIDs = x.UUIDs[earlier:]
@@ -85,6 +88,19 @@ func answerOf(r *inventory.Record, name string, report *mdmcmd.Report, relied bo
 		return inventory.Done, now.Add(p.NotNowAgain)
 	}
 	return inventory.Refused, now.Add(p.InformationEvery)
+}
+
+// errorOf says what the error in an answer means.
+func errorOf(name string, report *mdmcmd.Report) mdmcmd.ErrorClass {
+	if class := report.ErrorChain.Class(); class != mdmcmd.ErrorNone || name != options {
+		return class
+	}
+	for _, item := range report.Settings { // the report can be acknowledged and an item not
+		if class := item.ErrorChain.Class(); class != mdmcmd.ErrorNone {
+			return class
+		}
+	}
+	return mdmcmd.ErrorUnknown
 }
 
 // wantCode notes that something happened after which the device may have made
@@ -132,6 +148,11 @@ func learn(r *inventory.Record, q *mdmcmd.QueryResponses, p Policy, now time.Tim
 	}
 	if q.MDMOptions != nil {
 		set(&f.LockAllowed, q.MDMOptions.ActivationLockAllowedWhileSupervised)
+		if allowed := f.LockAllowed != nil && *f.LockAllowed; !allowed {
+			r.AllowedSince = time.Time{}
+		} else if r.AllowedSince.IsZero() {
+			r.AllowedSince = now
+		}
 		if sent := r.OptionsSent.ActivationLockAllowedWhileSupervised; f.LockAllowed != nil && sent != nil && *sent && !*f.LockAllowed &&
 			r.Exchanges[options].Answer == inventory.Done {
 			// It was allowed and is not any more, as after an erase: what the device

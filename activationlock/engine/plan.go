@@ -43,6 +43,26 @@ func plan(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) [
 	return append(commands, planOptions(r, codes, p, now)...)
 }
 
+// dueAt returns when the plan for a record has something to ask next if nothing
+// happens, zero if never. The plan changes by time alone only at the moments that
+// the record names.
+func dueAt(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) time.Time {
+	var moments []time.Time
+	for _, x := range r.Exchanges {
+		moments = append(moments, x.AgainAt, x.OverdueAt)
+		if !x.AnsweredAt.IsZero() {
+			moments = append(moments, x.AnsweredAt.Add(p.InformationEvery), x.AnsweredAt.Add(p.AnswerWithin))
+		}
+	}
+	slices.SortFunc(moments, time.Time.Compare)
+	for _, at := range moments {
+		if at.After(now) && len(plan(r, codes, p, at)) > 0 {
+			return at
+		}
+	}
+	return time.Time{}
+}
+
 // mayAsk reports whether no question of that type is on its way, and none was
 // answered so lately that it should rest.
 func mayAsk(r *inventory.Record, requestType string, now time.Time) bool {
