@@ -36,12 +36,13 @@ var floors = map[string]int{
 	"bypasscode/transfer":               2,
 	"activationlock/bypass":             3,
 	"inventory":                         3,
-	"activationlock/engine":             4,
-	"activationlock/memstore":           4,
-	"activationlock/sqlstore":           4,
-	"activationlock/storetest":          4,
-	"activationlock/activationlocktest": 5,
-	".":                                 5,
+	"internal/cursor":                   4,
+	"activationlock/engine":             5,
+	"activationlock/memstore":           5,
+	"activationlock/sqlstore":           5,
+	"activationlock/storetest":          5,
+	"activationlock/activationlocktest": 6,
+	".":                                 6,
 }
 
 // soleImporters are the only packages that may import a library with sharp

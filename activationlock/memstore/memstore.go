@@ -1,5 +1,5 @@
-// Package memstore keeps codes, records and actions in memory: for tests, examples
-// and a first look. What it holds is gone with the process, so it is no place for
+// Package memstore keeps codes and records in memory: for tests, examples and
+// a first look. What it holds is gone with the process, so it is no place for
 // the codes of real devices.
 package memstore
 
@@ -26,7 +26,8 @@ type Store struct {
 	joined  map[string][]string // enrollment IDs by serial number
 	joins   map[string][]string // serial numbers by enrollment ID, in byte order
 	records map[string]inventory.Record
-	audit   []audit.Entry // in the order of their numbers
+	claims  map[string]claim // by enrollment ID
+	audit   []audit.Entry    // in the order of their numbers
 	actions map[string]bypass.Action
 }
 
@@ -44,6 +45,7 @@ func New() *Store {
 		joined:  map[string][]string{},
 		joins:   map[string][]string{},
 		records: map[string]inventory.Record{},
+		claims:  map[string]claim{},
 		actions: map[string]bypass.Action{},
 	}
 }
@@ -56,9 +58,6 @@ func (s *Store) Audit() audit.Store { return auditStore{s} }
 
 // Actions returns the store of bypass actions.
 func (s *Store) Actions() bypass.Store { return actionStore{s} }
-
-// Inventory returns the store of records.
-func (s *Store) Inventory() inventory.Store { return inventoryStore{s} }
 
 type escrowStore struct{ *Store }
 
@@ -300,53 +299,4 @@ func (s actionStore) find(wanted func(*bypass.Action) bool) (found []bypass.Acti
 	}
 	slices.SortFunc(found, func(a, b bypass.Action) int { return cmp.Compare(a.ID, b.ID) })
 	return found
-}
-
-type inventoryStore struct{ *Store }
-
-func (s inventoryStore) Update(ctx context.Context, enrollmentID string, change func(*inventory.Record) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	stored, there := s.records[enrollmentID]
-	if !there {
-		stored = inventory.Record{EnrollmentID: enrollmentID}
-	}
-	record := stored.Clone()
-	if err := change(&record); err != nil {
-		return err
-	}
-	s.records[enrollmentID] = record.Clone()
-	return nil
-}
-
-func (s inventoryStore) Get(ctx context.Context, enrollmentID string) (inventory.Record, error) {
-	if err := ctx.Err(); err != nil {
-		return inventory.Record{}, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	record, there := s.records[enrollmentID]
-	if !there {
-		return inventory.Record{}, inventory.ErrNotFound
-	}
-	return record.Clone(), nil
-}
-
-func (s inventoryStore) BySerialNumber(ctx context.Context, serialNumber string) ([]inventory.Record, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var found []inventory.Record
-	for _, record := range s.records {
-		if serialNumber != "" && record.Facts.SerialNumber == serialNumber {
-			found = append(found, record.Clone())
-		}
-	}
-	slices.SortFunc(found, func(a, b inventory.Record) int { return cmp.Compare(a.EnrollmentID, b.EnrollmentID) })
-	return found, nil
 }

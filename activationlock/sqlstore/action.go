@@ -1,13 +1,9 @@
 package sqlstore
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
-	"io"
-	"reflect"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -28,38 +24,10 @@ type actionStore struct{ *Store }
 // have a quarter of it at most.
 const maxBody = 256 << 10
 
-// encodeAction returns the body of an action's row: all of it in JSON, by the names
-// of its fields. What JSON would change is an error.
-func encodeAction(a *bypass.Action) (string, error) {
-	var body strings.Builder
-	encoder := json.NewEncoder(&body)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(a); err != nil {
-		return "", errBounds // its text may quote
-	}
-	text := strings.TrimSuffix(body.String(), "\n")
-	if again, whole, err := decodeAction([]byte(text)); err != nil || !whole || !reflect.DeepEqual(*a, again) || len(text) > maxBody {
-		return "", errBounds
-	}
-	return text, nil
-}
+func encodeAction(a *bypass.Action) (string, error) { return encode(a, maxBody) }
 
-// decodeAction returns the action of a body. It is whole if all that the body has
-// is in it. Servers with the version before read it too, so a later one may add
-// fields, and give none another meaning.
 func decodeAction(body []byte) (a bypass.Action, whole bool, err error) {
-	decoder := json.NewDecoder(bytes.NewReader(body))
-	decoder.DisallowUnknownFields()
-	if decoder.Decode(&a) == nil {
-		if _, err := decoder.Token(); err == io.EOF {
-			return a, true, nil
-		}
-	}
-	a = bypass.Action{}
-	if json.Unmarshal(body, &a) != nil {
-		return bypass.Action{}, false, errColumn // not the text, which quotes
-	}
-	return a, false, nil
+	return decode[bypass.Action](body)
 }
 
 var errNewerAction = errors.New("sqlstore: the action has something in it that a newer version of this library wrote; update it there")

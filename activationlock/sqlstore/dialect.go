@@ -52,6 +52,7 @@ type dialect interface {
 	// has at a time, and in it applies what is missing.
 	migrate(context.Context, *transaction) error
 	queries() *statements
+	records
 }
 
 // querier is where statements are executed.

@@ -83,6 +83,10 @@ func proceduresMySQL() map[string]string {
 		{"activationlock_lock_action", "wanted VARBINARY(255)", []string{
 			inside.action + " FOR UPDATE",
 		}},
+		{"activationlock_lock_record", "wanted VARBINARY(255)", []string{
+			"SELECT " + deviceNames("body") + " FROM activationlock_devices " + lockRecordMySQL,
+		}},
+		{"activationlock_claim", "wanted_now BIGINT, wanted_limit BIGINT", []string{claimMySQL}},
 	} {
 		list[p.name] = fmt.Sprintf(procedureMySQL, p.name, p.parameters, strings.Join(p.statements, ";\n\t"))
 	}
@@ -126,14 +130,14 @@ func (d *mySQL) begin(_ context.Context, t *transaction) error {
 // literals executes statements with their arguments in them. To prepare them
 // would be a question more for each, and package database/sql has prepared ones for
 // transactions only that it began itself, which is a question more too.
-type literals struct{ conn *sql.Conn }
+type literals struct{ of querier }
 
 func (l literals) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	query, err := literal(query, args)
 	if err != nil {
 		return nil, err
 	}
-	return l.conn.ExecContext(ctx, query)
+	return l.of.ExecContext(ctx, query)
 }
 
 func (l literals) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
@@ -141,7 +145,7 @@ func (l literals) QueryContext(ctx context.Context, query string, args ...any) (
 	if err != nil {
 		return nil, err
 	}
-	return l.conn.QueryContext(ctx, query)
+	return l.of.QueryContext(ctx, query)
 }
 
 // literal replaces each question mark with an argument. Text and bytes become

@@ -136,7 +136,9 @@ func (t *text) Scan(src any) error {
 	case string:
 		*t = text(src)
 	case []byte:
-		*t = text(src)
+		if string(*t) != string(src) { // often it is what the row before has
+			*t = text(src)
+		}
 	default:
 		return errColumn
 	}

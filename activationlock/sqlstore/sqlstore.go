@@ -1,6 +1,6 @@
-// Package sqlstore keeps codes, their audit and bypass actions in a database:
-// SQLite in a file, PostgreSQL, MySQL or MariaDB. It imports no driver; bring your
-// own.
+// Package sqlstore keeps codes, their audit, bypass actions and the inventory in a
+// database: SQLite in a file, PostgreSQL, MySQL or MariaDB. It imports no driver;
+// bring your own.
 //
 //	db, err := sqlstore.OpenSQLite(ctx, "sqlite", "/var/lib/mdm/escrow.db")
 //	store, err := sqlstore.New(db, sqlstore.SQLite)

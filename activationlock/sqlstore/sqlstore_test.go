@@ -349,6 +349,8 @@ func TestProceduresNeverChange(t *testing.T) {
 		"activationlock_lock_enrollment_id": "8318b7c5",
 		"activationlock_lock_serial_number": "67ea531a",
 		"activationlock_join":               "c40f29e7",
+		"activationlock_lock_record":        "7f606cd1",
+		"activationlock_claim":              "72f5d676",
 	}, digests)
 }
 

@@ -1,10 +1,10 @@
 // Package storetest tests whether a store keeps what it promises.
 //
 // It is for whoever writes a store on a database of their own: an [escrow.Store],
-// an [audit.Store], a [bypass.Store] or all of them. Call [Escrow], [Audit] and
-// [Actions] from a test, with a function that makes an empty storage; the example
-// is the whole of it. Each failure is a sentence that begins with the promise that
-// was broken:
+// an [audit.Store], a [bypass.Store], an [inventory.Store] or all of them. Call
+// [Escrow], [Audit], [Actions] and [Inventory] from a test, with a function that
+// makes an empty storage; the example is the whole of it. Each failure is a
+// sentence that begins with the promise that was broken:
 //
 //	a new entry keeps every field: Device.IMEI2 was "Device.IMEI2 1" and is ""
 //
@@ -17,7 +17,7 @@
 // and are not; lost order; joins that go too far or not far enough; failed
 // updates and appends that leave something behind; memory that is shared; pages
 // that lose entries; numbers that are there twice; devices with two actions that
-// are not over; and writers on two servers that overwrite each other or break a
+// are not over; records that two servers claim; and writers on two servers that overwrite each other or break a
 // chain. Those of writers that meet need some luck, so run them often, and with the
 // race detector.
 //

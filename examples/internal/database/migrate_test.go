@@ -27,7 +27,7 @@ func TestMigrateAgain(t *testing.T) {
 		sameActions(t, again.Actions(), "1")
 		var versions, first int
 		require.NoError(t, db.QueryRow("SELECT COUNT(*), MIN(version) FROM activationlock_migrations").Scan(&versions, &first))
-		require.Equal(t, []int{3, 1}, []int{versions, first})
+		require.Equal(t, []int{4, 1}, []int{versions, first})
 		require.Zero(t, db.Stats().InUse)
 	})
 }
@@ -83,36 +83,39 @@ func TestMigrateInterrupted(t *testing.T) {
 			t.Parallel()
 			for _, after := range []bool{false, true} {
 				for at, finished := 1, false; !finished; at++ {
-					storage := database.New(t, d)
-					tap, on := tapped(t, storage)
-					db := tap.Open(t)
-					n := 0
-					on(func(query string, execute func() error) error {
-						if n++; n != at {
-							return execute()
-						}
-						if after {
-							require.NoError(t, execute())
-						}
-						return errDriver
-					})
-					store, err := sqlstore.New(db, d)
-					require.NoError(t, err)
-					err = store.Migrate(t.Context())
-					on(nil)
-					if finished = n < at; finished {
+					t.Run(fmt.Sprint(after, " ", at), func(t *testing.T) { // with its own connections
+						storage := database.New(t, d)
+						tap, on := tapped(t, storage)
+						db := tap.Open(t)
+						n := 0
+						on(func(query string, execute func() error) error {
+							if n++; n != at {
+								return execute()
+							}
+							if after {
+								require.NoError(t, execute())
+							}
+							return errDriver
+						})
+						store, err := sqlstore.New(db, d)
 						require.NoError(t, err)
-						require.Greater(t, at, 3)
-					} else {
-						require.Error(t, err, "statement %d", at)
-					}
-					require.Zero(t, db.Stats().InUse)
-					second, _ := storage.Store(t) // another server
-					require.NoError(t, second.Escrow().Update(t.Context(), subject, returning(entry("1", subject))))
-					require.NoError(t, second.Escrow().Join(t.Context(), enrollment, serial))
-					require.NoError(t, second.Actions().Create(t.Context(), action("1", serial)))
-					require.ErrorIs(t, second.Actions().Create(t.Context(), action("2", serial)), bypass.ErrOpen)
-					same(t, second.Escrow(), subject, "1")
+						err = store.Migrate(t.Context())
+						on(nil)
+						if finished = n < at; finished {
+							require.NoError(t, err)
+							require.Greater(t, at, 3)
+						} else {
+							require.Error(t, err, "statement %d", at)
+						}
+						require.Zero(t, db.Stats().InUse)
+						second, _ := storage.Store(t) // another server
+						require.NoError(t, second.Escrow().Update(t.Context(), subject, returning(entry("1", subject))))
+						require.NoError(t, second.Escrow().Join(t.Context(), enrollment, serial))
+						require.NoError(t, second.Actions().Create(t.Context(), action("1", serial)))
+						require.ErrorIs(t, second.Actions().Create(t.Context(), action("2", serial)), bypass.ErrOpen)
+						require.NoError(t, second.Inventory().Update(t.Context(), enrollment, due(100)))
+						same(t, second.Escrow(), subject, "1")
+					})
 				}
 			}
 		})
