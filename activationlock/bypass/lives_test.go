@@ -194,11 +194,6 @@ func newLife(t *testing.T, seed uint64, reading activationlocktest.Reading) *lif
 	l.trace = append(l.trace, fmt.Sprintf("seed %d, reading %s", seed, reading))
 	l.sum.opened = map[activationlocktest.LockKind]int{}
 	clock := func() time.Time { return l.now }
-	t.Cleanup(func() {
-		if t.Failed() && len(l.trace) > 0 {
-			t.Log(strings.Join(l.trace, "\n"))
-		}
-	})
 
 	log, err := audit.New(audit.Config{Store: l.store.Audit()})
 	require.NoError(t, err)
@@ -252,8 +247,14 @@ func (l *life) note(format string, args ...any) {
 	l.trace = append(l.trace, fmt.Sprintf("%s  %s", l.now.Format("02 Jan 15:04:05"), fmt.Sprintf(format, args...)))
 }
 
-// play plays the life.
+// play plays the life. It tells of one that fails, and keeps nothing of the others.
 func (l *life) play() {
+	well := false
+	defer func() {
+		if !well {
+			l.Log(strings.Join(l.trace, "\n"))
+		}
+	}()
 	l.look()
 	l.enroll(l.device)
 	for l.steps = range 30 + l.rng.IntN(50) {
@@ -265,6 +266,7 @@ func (l *life) play() {
 	l.tryUnlock(true)
 	l.check()
 	l.nothingLost()
+	well = true
 }
 
 func (l *life) step() {
