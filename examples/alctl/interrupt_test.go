@@ -86,3 +86,27 @@ func TestExportInterrupted(t *testing.T) {
 		require.NoFileExists(t, file("out"))
 	}
 }
+
+// A report that is interrupted on its way says so, and a file is none then.
+func TestReportInterrupted(t *testing.T) {
+	store := filepath.Join(t.TempDir(), "codes.db")
+	require.NoError(t, enrollFleet(store, 40))
+	for _, program := range [][]string{{"report", "-format", "csv"}, {"report", "-format", "json"}, {"report", "-format", "jsonl"}, {"findings", "-json"}} {
+		ctx, cancel := context.WithCancel(t.Context())
+		out, complaint := &canceler{on: "", cancel: cancel}, &bytes.Buffer{}
+		require.Equal(t, 1, run(ctx, append(program, "-store", store), &bytes.Buffer{}, out, complaint))
+		require.Equal(t, "alctl: interrupted\n", complaint.String())
+		require.NotEmpty(t, out.String())
+		require.NotContains(t, out.String(), "XXFAKE0SER3") // nor the end
+		require.NotRegexp(t, `\]\n$`, out.String())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, program := range [][]string{{"report", "-out", store + ".csv"}, {"report", "-totals"}, {"findings"}, {"due"}} {
+		out, complaint := &bytes.Buffer{}, &bytes.Buffer{}
+		require.Equal(t, 1, run(ctx, append(program, "-store", store), &bytes.Buffer{}, out, complaint))
+		require.Equal(t, "alctl: interrupted\n", complaint.String())
+		require.Empty(t, out.String())
+		require.NoFileExists(t, store+".csv")
+	}
+}

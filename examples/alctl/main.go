@@ -1,6 +1,7 @@
 // Alctl does on the command line what Activation Lock needs: it makes and reads
 // bypass codes and their escrow, MDM commands, device messages and their
-// signatures, tells what is known of a lock, and has Apple remove it.
+// signatures, tells what is known of a lock, has Apple remove it, and reports on
+// the devices of a server.
 //
 //	go run ./examples/alctl -h
 package main
@@ -30,9 +31,12 @@ var programs = []program{
 	{"code", "make and show bypass codes", runCode},
 	{"command", "write an MDM command", runCommand},
 	{"decode", "show a device message or a command as JSON, without its secrets", runDecode},
+	{"due", "list the devices that a server has to look at, now or soon", runDue},
 	{"escrow", "look after the codes of a store: show, move and recover them; keys and audit", runEscrow},
+	{"findings", "list what is wrong with the devices of an inventory", runFindings},
 	{"instructions", "say how to type a code on a device", runInstructions},
 	{"redact", "take the bypass code out of a message", runRedact},
+	{"report", "write a report of the devices of an inventory, or its numbers", runReport},
 	{"status", "tell what is known of the lock of a device, and what to do next", runStatus},
 	{"verify-signature", "verify the header Mdm-Signature of a message", runVerifySignature},
 }
@@ -44,7 +48,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	err := c.dispatch("alctl", args, programs, func(w io.Writer) {
 		fmt.Fprint(w, "Alctl makes and reads what Activation Lock needs: bypass codes and their escrow,\n"+
 			"MDM commands, device messages and their signatures. It tells what is known of a\n"+
-			"lock, and has Apple remove it.\n\nUsage: alctl COMMAND [arguments]\n\nCommands:\n")
+			"lock, has Apple remove it, and reports on the devices of a server.\n\nUsage: alctl COMMAND [arguments]\n\nCommands:\n")
 		listPrograms(w, programs)
 		fmt.Fprint(w, "\n\"alctl COMMAND -h\" explains a command. Exit codes: 0 done, 1 failed, 2 wrong usage.\n"+
 			"\nExample:\n  alctl decode report.plist\n")

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"flag"
@@ -27,6 +28,7 @@ import (
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
 	"github.com/activationlock/sdk/examples/internal/database"
+	"github.com/activationlock/sdk/inventory"
 )
 
 var (
@@ -81,6 +83,7 @@ func scripts(env ...string) testscript.Params {
 			"answers":   answers,
 			"apple":     startApple,
 			"collect":   collect,
+			"enroll":    enroll,
 			"fails":     fails,
 			"fill":      fill,
 			"interrupt": interrupt,
@@ -251,6 +254,59 @@ func collect(ts *testscript.TestScript, neg bool, args []string) {
 	for path, content := range left {
 		ts.Check(os.WriteFile(path, content, 0o600))
 	}
+}
+
+// enroll store [copies] writes the inventory of testdata/fleet.json into a store,
+// each record so many times.
+func enroll(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: enroll store [copies]")
+	}
+	copies := 1
+	if len(args) > 1 {
+		var err error
+		copies, err = strconv.Atoi(args[1])
+		ts.Check(err)
+	}
+	ts.Check(enrollFleet(ts.MkAbs(args[0]), copies))
+}
+
+func enrollFleet(path string, copies int) error {
+	ctx, now := context.Background(), time.Now().UTC()
+	raw, err := os.ReadFile(filepath.Join("testdata", "fleet.json"))
+	if err != nil {
+		return err
+	}
+	raw = []byte(strings.NewReplacer(
+		"JUST NOW", now.Add(-time.Minute).Format(time.RFC3339), "SOON", now.Add(time.Hour).Format(time.RFC3339),
+	).Replace(string(raw)))
+	var fleet []inventory.Record
+	if err := json.Unmarshal(raw, &fleet); err != nil {
+		return err
+	}
+	db, err := sqlstore.OpenSQLite(ctx, "sqlite", path)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	store, err := sqlstore.New(db, sqlstore.SQLite)
+	if err != nil {
+		return err
+	}
+	if err := store.Migrate(ctx); err != nil {
+		return err
+	}
+	for i := range copies {
+		for _, r := range fleet {
+			if i > 0 {
+				r.EnrollmentID += " again " + strconv.Itoa(i)
+			}
+			if err := store.Inventory().Update(ctx, r.EnrollmentID, func(to *inventory.Record) error { *to = r; return nil }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // execSQL changes a store behind the library's back.

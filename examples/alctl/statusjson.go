@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/activationlock/sdk/activationlock"
+	"github.com/activationlock/sdk/inventory"
 )
 
 // shownStatus is a status in JSON. Its words are the library's; "unknown" is
@@ -18,7 +19,10 @@ type shownStatus struct {
 	SharedIPad      *bool                   `json:"sharedIPad,omitempty"`
 	Status          string                  `json:"status"`
 	Lock            shownLock               `json:"lock"`
-	Apple           *shownApple             `json:"apple,omitempty"` // if it was asked
+	LastSeen        time.Time               `json:"lastSeen,omitzero"`
+	SummaryAt       time.Time               `json:"summaryAt,omitzero"` // of the findings
+	Findings        []shownFinding          `json:"findings,omitempty"` // in the inventory
+	Apple           *shownApple             `json:"apple,omitempty"`    // if it was asked
 	Codes           []shownCode             `json:"codes"`
 	LastBypass      *shownAction            `json:"lastBypass,omitempty"`
 	Abilities       map[string]shownVerdict `json:"abilities"`
@@ -88,11 +92,16 @@ func (s *deviceStatus) shown() shownStatus {
 			State: cmp.Or(string(lock.State), unknown), Kind: cmp.Or(string(lock.Kind), unknown), Confidence: cmp.Or(string(lock.Confidence), "unfounded"),
 			Source: string(lock.Source), At: lock.At, Since: lock.Since, Conflicts: []shownEvidence{},
 		},
+		LastSeen: s.record.LastSeen, SummaryAt: s.record.Summary.At,
 		Codes: []shownCode{}, Abilities: map[string]shownVerdict{},
 		CanErase: newShownVerdict(s.CanErase(s.now)), CanReassign: newShownVerdict(s.CanReassign(s.now)),
 	}
 	for _, e := range lock.Conflicts {
 		out.Lock.Conflicts = append(out.Lock.Conflicts, shownEvidence{string(e.State), cmp.Or(string(e.Kind), unknown), string(e.Source), e.At})
+	}
+	row := inventory.RowOf(&s.record)
+	for _, x := range row.Summary.Findings {
+		out.Findings = append(out.Findings, newShownFinding(found{row, x}, activationlock.English, true))
 	}
 	if a := s.apple; a != nil {
 		out.Apple = &shownApple{string(a.Outcome), a.StatusCode, a.Locked, string(a.LockType), a.ErrorCode}

@@ -25,6 +25,7 @@ import (
 	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
+	"github.com/activationlock/sdk/inventory"
 )
 
 // dsnVariable is the environment variable with the address of a database.
@@ -69,6 +70,11 @@ func (a *access) parse(args []string, maxOperands int) error {
 	if err := a.flags.parse(a.console, args, maxOperands); err != nil {
 		return err
 	}
+	return a.check()
+}
+
+// check checks the flags of access.
+func (a *access) check() error {
 	switch {
 	case a.file != "" && a.dsnFile != "":
 		return usageError("want either -store or -dsn-file")
@@ -107,6 +113,7 @@ type opened struct {
 	*escrow.Escrow
 	audit   *audit.Log
 	actions bypass.Store
+	records inventory.Store // nil if there is no table of them
 	console *console
 	db      *sql.DB // nil for one in memory
 	dialect sqlstore.Dialect
@@ -167,11 +174,16 @@ func (a *access) stores(ctx context.Context, o *opened) (escrow.Store, audit.Sto
 	if err != nil {
 		return nil, nil, err
 	}
-	o.actions = store.Actions()
+	o.actions, o.records = store.Actions(), store.Inventory()
 	if (a.by != nil || a.writes) && !a.dryRun { // who only reads may have no leave to write
 		err = store.Migrate(ctx)
-	} else if !o.hasActions(ctx) { // of a version before
-		o.actions = noActions{}
+	} else { // of a version before
+		if !o.hasTable(ctx, "activationlock_actions") {
+			o.actions = noActions{}
+		}
+		if !o.hasTable(ctx, "activationlock_devices") {
+			o.records = nil
+		}
 	}
 	return store.Escrow(), store.Audit(), err
 }
@@ -183,9 +195,9 @@ var tablesOfCodes = map[sqlstore.Dialect]string{
 	sqlstore.MySQL:      "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = 'activationlock_codes'",
 }
 
-// hasActions reports whether there is a table of actions.
-func (o *opened) hasActions(ctx context.Context) bool {
-	query := strings.ReplaceAll(tablesOfCodes[o.dialect], "activationlock_codes", "activationlock_actions")
+// hasTable reports whether there is a table.
+func (o *opened) hasTable(ctx context.Context, name string) bool {
+	query := strings.ReplaceAll(tablesOfCodes[o.dialect], "activationlock_codes", name)
 	var tables int
 	return o.db.QueryRowContext(ctx, query).Scan(&tables) != nil || tables > 0 // else let the store say what is wrong
 }
