@@ -1,6 +1,7 @@
 package activationlock
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -31,10 +32,10 @@ const (
 
 // AfterUnlock derives what became of a lock that was removed at a moment from the
 // evidence about the device, in any order. The latest evidence within [WatchFor]
-// decides.
+// decides; of one moment, that the lock is on.
 func AfterUnlock(removed time.Time, evidence []Evidence) Aftermath {
 	became := Unverified
-	for _, e := range slices.SortedStableFunc(slices.Values(evidence), func(a, b Evidence) int { return a.At.Compare(b.At) }) {
+	for _, e := range slices.SortedFunc(slices.Values(evidence), watched) {
 		since := e.At.Sub(removed)
 		switch {
 		case since <= 0 || since > WatchFor || e.Source == SourceLostMode || e.Source == SourceUnlockCall:
@@ -52,6 +53,21 @@ func AfterUnlock(removed time.Time, evidence []Evidence) Aftermath {
 	return became
 }
 
+// watched is one fixed order, so that the one given makes no difference. Of one
+// moment, what says most clearly that the lock is on comes last.
+func watched(a, b Evidence) int {
+	rank := func(e Evidence) int {
+		switch {
+		case e.State != On:
+			return 0
+		case e.Source != SourceLockCall:
+			return 1
+		}
+		return 2
+	}
+	return cmp.Or(a.At.Compare(b.At), cmp.Compare(rank(a), rank(b)))
+}
+
 // Label returns what became of it in words. A language without labels gives
 // English.
 func (a Aftermath) Label(l Language) string { return label(aftermathLabels, a, l) }
@@ -66,19 +82,3 @@ var aftermathLabels = map[Aftermath]texts{
 	},
 	Relocked: {English: "locked again", Dutch: "opnieuw vergrendeld"},
 }
-
-// What a report says where a device has no action.
-var (
-	notInHandLabel = texts{
-		English: "Nobody stated to have the device in hand.",
-		Dutch:   "Niemand heeft verklaard het apparaat in handen te hebben.",
-	}
-	startLabel = texts{
-		English: "A serial number or enrollment ID, who asks, and the reason are required, in at most 255 bytes each.",
-		Dutch:   "Een serienummer of inschrijvings-ID, de aanvrager en de reden zijn verplicht, elk in hoogstens 255 bytes.",
-	}
-	notBegunLabel = texts{
-		English: "The run ended before this device.",
-		Dutch:   "De reeks eindigde voor dit apparaat.",
-	}
-)

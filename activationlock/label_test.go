@@ -71,6 +71,7 @@ var labelled = map[string]func(value string, l activationlock.Language) string{
 	"Verdict":    func(v string, l activationlock.Language) string { return activationlock.Verdict(v).Label(l) },
 	"Reason":     func(v string, l activationlock.Language) string { return activationlock.Reason(v).Label(l) },
 	"Ability":    func(v string, l activationlock.Language) string { return activationlock.Ability(v).Label(l) },
+	"Aftermath":  func(v string, l activationlock.Language) string { return activationlock.Aftermath(v).Label(l) },
 	"Step":       func(v string, l activationlock.Language) string { return activationlock.Step(v).Label(l) },
 }
 

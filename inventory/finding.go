@@ -489,7 +489,7 @@ var findingTexts = map[FindingKind]map[activationlock.Language][2]string{
 			"Enroll it by Automated Device Enrollment, while its lock is off.",
 		},
 		activationlock.Dutch: {
-			"De manier waarop deze Mac is ingeschreven, laat de server het slot niet beheren.",
+			"Door de manier waarop deze Mac is ingeschreven, kan de server het slot niet beheren.",
 			"Schrijf hem in met Automated Device Enrollment, terwijl het slot uit is.",
 		},
 	},

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -164,15 +165,12 @@ func (r *Record) Subject() escrow.Subject {
 }
 
 // AddEvidence adds evidence in its place, since clocks step and servers race,
-// and keeps the list short: of a run of the same, the first and the last, and of
-// the rest the latest, but always the last words of each source.
+// and keeps the list short: of a source that says the same again and again, the
+// first and the last, and of the rest the latest, but always the last words of
+// each source.
 func (r *Record) AddEvidence(e activationlock.Evidence) {
 	if !e.At.IsZero() {
 		e.At = e.At.UTC().Truncate(time.Microsecond)
-	}
-	same := func(a, b activationlock.Evidence) bool {
-		a.At, b.At = time.Time{}, time.Time{}
-		return a == b
 	}
 	at := len(r.Evidence)
 	for at > 0 && r.Evidence[at-1].At.After(e.At) {
@@ -181,11 +179,29 @@ func (r *Record) AddEvidence(e activationlock.Evidence) {
 	all := slices.Insert(slices.Clone(r.Evidence), at, e)
 	var short []activationlock.Evidence
 	for i, e := range all {
-		if i == 0 || i == len(all)-1 || !same(all[i-1], e) || !same(e, all[i+1]) {
+		if !repeats(slices.Backward(all[:i]), e) || !repeats(slices.All(all[i+1:]), e) {
 			short = append(short, e)
 		}
 	}
 	r.Evidence = latest(short)
+}
+
+// repeats reports whether the next evidence of the same source is the same, and
+// nothing comes before it that makes a difference: of a device that is asked every
+// week, the words of several sources alternate.
+func repeats(others iter.Seq2[int, activationlock.Evidence], e activationlock.Evidence) bool {
+	for _, other := range others {
+		lost := e.Source == activationlock.SourceLostMode || other.Source == activationlock.SourceLostMode
+		switch {
+		case e.Source == activationlock.SourceApple && other.Source == activationlock.SourceLostMode && other.State == activationlock.On:
+			return false // after which Apple's word of the kind means less
+		case other.Source == e.Source:
+			return other.State == e.State && other.Kind == e.Kind
+		case !lost && (other.State != e.State || other.Source != activationlock.SourceDevice && other.Source != activationlock.SourceApple):
+			return false
+		}
+	}
+	return false
 }
 
 // latest leaves out the oldest evidence of a list that is too long, but for the

@@ -149,7 +149,7 @@ type Totals struct {
 	Devices    int
 	Statuses   map[activationlock.Status]int
 	Severities map[Severity]int // of the worst finding; 0 is none
-	// WithCode: a usable code is held.
+	// WithCode: a usable code is held, of those that can have a lock.
 	WithCode int
 	// Reassignable: may be given to somebody else.
 	Reassignable int
@@ -232,7 +232,7 @@ type page struct {
 func read(ctx context.Context, s Store, q Query) <-chan page {
 	next := make(chan page, 1)
 	go func() {
-		p := page{err: errors.New("inventory: the store did not return")} // but ended the goroutine
+		p := page{err: errors.New("the store did not return")} // but ended the goroutine
 		defer func() {
 			p.panicked = recover()
 			next <- p
@@ -348,7 +348,7 @@ func WriteCSV(w io.Writer, rows iter.Seq2[Row, error], l activationlock.Language
 	out.UseCRLF = true
 	write := func(cells []string) error {
 		for i := range cells {
-			cells[i] = spreadsheet.Harmless(cells[i])
+			cells[i] = spreadsheet.HarmlessAnywhere(cells[i])
 		}
 		return out.Write(cells)
 	}
@@ -424,7 +424,7 @@ func writeJSON(w io.Writer, rows iter.Seq2[Row, error], begin, between, after, e
 func (r Row) MarshalJSON() ([]byte, error) {
 	type finding struct {
 		Kind     FindingKind `json:"kind"`
-		Severity Severity    `json:"severity"`
+		Severity string      `json:"severity"` // in English words
 		Since    *time.Time  `json:"since"`
 		Days     int         `json:"days,omitempty"`
 	}
@@ -436,7 +436,7 @@ func (r Row) MarshalJSON() ([]byte, error) {
 	}
 	findings := []finding{}
 	for _, f := range r.Summary.Findings {
-		findings = append(findings, finding{f.Kind, f.Severity, at(f.Since), f.Days})
+		findings = append(findings, finding{f.Kind, f.Severity.Label(activationlock.English), at(f.Since), f.Days})
 	}
 	groups := r.Groups
 	if groups == nil {

@@ -48,7 +48,9 @@ func (s Summary) Severity() Severity {
 func (r *Record) Summarize(codes []escrow.Record, due time.Time, l Limits, now time.Time) {
 	now = now.UTC().Truncate(time.Microsecond)
 	v := view{Record: r, situation: r.Situation(codes, now), codes: codes, limits: l.withDefaults(), now: now}
-	v.mayGive = v.situation.Device.Can(activationlock.FetchCode).Verdict != activationlock.No
+	f := r.Facts
+	v.mayGive = v.situation.Device.Can(activationlock.FetchCode).Verdict != activationlock.No &&
+		!is(f.Supervised, false) && !is(f.SharedIPad, true) && !is(f.LockSupported, false) && !is(f.LockManageable, false)
 	v.find()
 	summary := Summary{
 		Status: v.status(), LockKind: v.situation.Lock.Kind, Reassign: v.reassign(), CodeSince: v.codeSince(), InventoryAt: r.Summary.InventoryAt,

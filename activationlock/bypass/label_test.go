@@ -56,10 +56,9 @@ func TestEverythingHasALabelInEveryLanguage(t *testing.T) {
 		label    func(string, activationlock.Language) string
 		sentence bool
 	}{
-		"State":     {6, func(s string, l activationlock.Language) string { return bypass.State(s).Label(l) }, false},
-		"Reason":    {11, func(s string, l activationlock.Language) string { return bypass.Reason(s).Label(l) }, true},
-		"Warning":   {1, func(s string, l activationlock.Language) string { return bypass.Warning(s).Label(l) }, true},
-		"Aftermath": {5, func(s string, l activationlock.Language) string { return activationlock.Aftermath(s).Label(l) }, false},
+		"State":   {6, func(s string, l activationlock.Language) string { return bypass.State(s).Label(l) }, false},
+		"Reason":  {11, func(s string, l activationlock.Language) string { return bypass.Reason(s).Label(l) }, true},
+		"Warning": {1, func(s string, l activationlock.Language) string { return bypass.Warning(s).Label(l) }, true},
 	} {
 		values := constants(t, typ)
 		require.GreaterOrEqual(t, len(values), test.least)

@@ -306,6 +306,7 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 		r.UserEnrollment = m.From().IsUserEnrollment()
 		observe(r)
 		r.LastSeen = now
+		r.Summary.DueAt = now // until its plan is on record: that may fail, or this server
 		after = r.Clone()
 		return nil
 	})
@@ -318,7 +319,9 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 	case serial != after.Facts.SerialNumber:
 		e.emit(ctx, SerialDisputed, from.ID, after.Facts.SerialNumber, errors.New("engine: the enrollment names another serial number than before"))
 	default:
-		after.Disputed = e.join(ctx, from, serial)
+		if disputed, err := e.join(ctx, from, serial); err == nil {
+			after.Disputed = disputed // else what it was: that nobody can say is no finding
+		}
 	}
 	return e.queue(ctx, &after, now)
 }
@@ -326,14 +329,14 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 // join files the enrollment's codes under the serial number that it says it
 // has, each time that it says so: it may have failed the last time, or the
 // serial number may have been disputed then, when it could be another device's.
-func (e *Engine) join(ctx context.Context, from Enrollment, serial string) (disputed bool) {
-	if disputed, _ = e.disputed(ctx, from, serial); disputed {
-		return true
+func (e *Engine) join(ctx context.Context, from Enrollment, serial string) (disputed bool, err error) {
+	if disputed, err = e.disputed(ctx, from, serial); disputed {
+		return true, err
 	}
 	if err := e.config.Escrow.Join(ctx, from.ID, serial); err != nil {
 		e.emit(ctx, EscrowFailed, from.ID, serial, err)
 	}
-	return false
+	return false, nil
 }
 
 // namedSerial returns the serial number that a message names, "" if it names

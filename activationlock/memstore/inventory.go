@@ -176,7 +176,7 @@ func (s inventoryStore) Totals(ctx context.Context, f inventory.Filter, now time
 		totals.Devices++
 		totals.Statuses[summary.Status]++
 		totals.Severities[summary.Severity()]++
-		if !summary.CodeSince.IsZero() {
+		if !summary.CodeSince.IsZero() && summary.Status != activationlock.NotApplicable {
 			totals.WithCode++
 		}
 		if summary.Reassign == activationlock.Yes {

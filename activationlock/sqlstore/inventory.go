@@ -453,7 +453,9 @@ func scanTotals(rows *sql.Rows, totals *inventory.Totals) error {
 		totals.Devices += counts[0]
 		totals.Statuses[activationlock.Status(status)] += counts[0]
 		totals.Severities[inventory.Severity(severity)] += counts[0]
-		totals.WithCode += counts[1]
+		if activationlock.Status(status) != activationlock.NotApplicable {
+			totals.WithCode += counts[1]
+		}
 		totals.Reassignable += counts[2]
 		totals.Overdue += counts[3]
 	}

@@ -261,7 +261,7 @@ func (k records) counts(promise string, s inventory.Store, f inventory.Filter, n
 		want[0]++
 		statuses[string(r.Summary.Status)]++
 		severities[r.Summary.Severity()]++
-		if !r.Summary.CodeSince.IsZero() {
+		if !r.Summary.CodeSince.IsZero() && r.Summary.Status != activationlock.NotApplicable {
 			want[1]++
 		}
 		if r.Summary.Reassign == "yes" {

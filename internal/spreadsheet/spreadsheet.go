@@ -15,6 +15,21 @@ func Harmless(cell string) string {
 	return cell
 }
 
+// HarmlessAnywhere is Harmless also for a spreadsheet that begins a cell after a
+// semicolon or a tab, as those of Europe do with files of commas. Nothing undoes it.
+func HarmlessAnywhere(cell string) string {
+	if strings.ContainsAny(cell, ";\t") {
+		var parts []string
+		for part := range strings.SplitAfterSeq(cell, ";") {
+			for part := range strings.SplitAfterSeq(part, "\t") {
+				parts = append(parts, Harmless(part))
+			}
+		}
+		return strings.Join(parts, "")
+	}
+	return Harmless(cell)
+}
+
 // Restore undoes Harmless.
 func Restore(cell string) string {
 	if strings.HasPrefix(cell, "'") && formula(cell) {
@@ -26,6 +41,9 @@ func Restore(cell string) string {
 // formula reports whether a spreadsheet may take a cell for a formula, or would
 // without the apostrophes before it. Some take the wide forms of East Asia too.
 func formula(cell string) bool {
+	if cell == "" || cell[0] > '@' && cell[0] < utf8.RuneSelf || '0' <= cell[0] && cell[0] <= '9' {
+		return false // as most are
+	}
 	first, size := utf8.DecodeRuneInString(strings.TrimLeft(cell, "'"))
 	return size > 0 && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first)
 }

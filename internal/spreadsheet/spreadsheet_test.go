@@ -8,6 +8,16 @@ import (
 	"github.com/activationlock/sdk/internal/spreadsheet"
 )
 
+func TestHarmlessAnywhere(t *testing.T) {
+	t.Parallel()
+	for cell, want := range map[string]string{
+		"": "", "=1": "'=1", "a;b": "a;b", "a;=1;b": "a;'=1;b", "a\t=1": "a\t'=1", "a;-1;+2;@x": "a;'-1;'+2;'@x", ";=1": ";'=1", "=1;=2": "'=1;'=2",
+		"a; =1": "a; =1", "a;'=1": "a;''=1", "a;\t=1": "a;'\t'=1",
+	} {
+		require.Equal(t, want, spreadsheet.HarmlessAnywhere(cell), "%q", cell)
+	}
+}
+
 func TestHarmless(t *testing.T) {
 	t.Parallel()
 	for cell, want := range map[string]string{
