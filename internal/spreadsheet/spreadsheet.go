@@ -18,7 +18,7 @@ func Harmless(cell string) string {
 // HarmlessAnywhere is Harmless also for a spreadsheet that begins a cell after a
 // semicolon or a tab, as those of Europe do with files of commas. Nothing undoes it.
 func HarmlessAnywhere(cell string) string {
-	if strings.ContainsAny(cell, ";\t") {
+	if strings.IndexByte(cell, ';') >= 0 || strings.IndexByte(cell, '\t') >= 0 {
 		var parts []string
 		for part := range strings.SplitAfterSeq(cell, ";") {
 			for part := range strings.SplitAfterSeq(part, "\t") {
