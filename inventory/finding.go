@@ -361,18 +361,20 @@ func (f Finding) Label(l activationlock.Language) string { return f.text(0, l) }
 func (f Finding) Advice(l activationlock.Language) string { return f.text(1, l) }
 
 func (f Finding) text(part int, l activationlock.Language) string {
-	if _, ok := findingTexts[f.Kind][l]; !ok {
+	texts, ok := findingTexts[f.Kind][l]
+	if !ok {
 		l = activationlock.English
+		texts = findingTexts[f.Kind][l]
 	}
-	text := findingTexts[f.Kind][l][part]
-	if !strings.Contains(text, "{days}") {
-		return text
+	before, after, counts := strings.Cut(texts[part], "{days}")
+	if !counts {
+		return texts[part]
 	}
 	noun := nouns[l][1]
 	if f.Days == 1 {
 		noun = nouns[l][0]
 	}
-	return strings.Replace(text, "{days}", strconv.Itoa(f.Days)+" "+noun, 1)
+	return before + strconv.Itoa(f.Days) + " " + noun + after
 }
 
 // nouns are one day and several, in each language of findingTexts.

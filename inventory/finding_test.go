@@ -20,6 +20,7 @@ import (
 	"github.com/activationlock/sdk/activationlock"
 	"github.com/activationlock/sdk/bypasscode"
 	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/internal/spreadsheet"
 	"github.com/activationlock/sdk/inventory"
 	"github.com/activationlock/sdk/mdmcmd"
 )
@@ -805,6 +806,7 @@ func TestEverythingHasALabelInEveryLanguage(t *testing.T) {
 			unique(f.Label(l))
 			require.NotEmpty(t, f.Advice(l))
 			for _, text := range []string{f.Label(l), f.Advice(l)} {
+				require.Equal(t, spreadsheet.HarmlessAnywhere(text), text)
 				require.Equal(t, strings.TrimSpace(text), text)
 				require.True(t, strings.HasSuffix(text, "."), "%q is no sentence", text)
 				require.NotContains(t, text, "{")

@@ -68,7 +68,7 @@ type Query struct {
 }
 
 // MaxPage is the largest page of a report.
-const MaxPage = 1000
+const MaxPage = 4000
 
 // ErrCursor means that a cursor is not of this query.
 var ErrCursor = errors.New("inventory: the cursor is not of this query")
@@ -86,7 +86,8 @@ type Row struct {
 	Summary                          Summary
 	Live                             bool
 
-	// Cursor goes into Query.After, for what comes after this row.
+	// Cursor goes into Query.After, for what comes after this row. The last row of a
+	// page has one; the others may have none.
 	Cursor string
 }
 
@@ -209,8 +210,8 @@ func Rows(ctx context.Context, s Store, q Query) iter.Seq2[Row, error] {
 					next = read(ctx, s, q)
 				}
 			}
-			for _, r := range p.rows {
-				if !yield(r, nil) {
+			for i := range p.rows {
+				if !yield(p.rows[i], nil) {
 					return
 				}
 			}
@@ -266,29 +267,32 @@ func titles(english, dutch string) texts {
 // columns are those of a report for people.
 var columns = []struct {
 	title texts
-	cell  func(*Row, activationlock.Language) string
+	// said: by a device or the host, so it may be anything. Else it is a text of this
+	// library or a time.
+	said bool
+	cell func(*Row, activationlock.Language) string
 }{
-	{titles("Serial Number", "Serienummer"), func(r *Row, _ activationlock.Language) string { return r.SerialNumber }},
-	{titles("Device Name", "Apparaatnaam"), func(r *Row, _ activationlock.Language) string { return r.DeviceName }},
-	{titles("Model", "Model"), func(r *Row, _ activationlock.Language) string { return cmp.Or(r.ModelName, r.ProductName) }},
-	{titles("OS Version", "Besturingssysteemversie"), func(r *Row, _ activationlock.Language) string { return r.OSVersion }},
-	{titles("Ownership", "Eigendom"), func(r *Row, l activationlock.Language) string { return r.Ownership.Label(l) }},
-	{titles("Groups", "Groepen"), func(r *Row, _ activationlock.Language) string { return strings.Join(r.Groups, ", ") }},
-	{titles("Supervised", "Onder supervisie"), func(r *Row, l activationlock.Language) string {
+	{titles("Serial Number", "Serienummer"), true, func(r *Row, _ activationlock.Language) string { return r.SerialNumber }},
+	{titles("Device Name", "Apparaatnaam"), true, func(r *Row, _ activationlock.Language) string { return r.DeviceName }},
+	{titles("Model", "Model"), true, func(r *Row, _ activationlock.Language) string { return cmp.Or(r.ModelName, r.ProductName) }},
+	{titles("OS Version", "Besturingssysteemversie"), true, func(r *Row, _ activationlock.Language) string { return r.OSVersion }},
+	{titles("Ownership", "Eigendom"), false, func(r *Row, l activationlock.Language) string { return r.Ownership.Label(l) }},
+	{titles("Groups", "Groepen"), true, func(r *Row, _ activationlock.Language) string { return strings.Join(r.Groups, ", ") }},
+	{titles("Supervised", "Onder supervisie"), false, func(r *Row, l activationlock.Language) string {
 		return activationlock.SupervisedLabel(r.Supervised, l)
 	}},
-	{titles("Activation Lock Status", "Status van activeringsslot"), func(r *Row, l activationlock.Language) string { return r.Summary.Status.Label(l) }},
-	{titles("Lock Kind", "Soort slot"), func(r *Row, l activationlock.Language) string {
+	{titles("Activation Lock Status", "Status van activeringsslot"), false, func(r *Row, l activationlock.Language) string { return r.Summary.Status.Label(l) }},
+	{titles("Lock Kind", "Soort slot"), false, func(r *Row, l activationlock.Language) string {
 		if r.Summary.LockKind == activationlock.KindUnknown {
 			return ""
 		}
 		return r.Summary.LockKind.Label(l)
 	}},
-	{titles("Code Held Since", "Code bewaard sinds"), func(r *Row, _ activationlock.Language) string { return formatTime(r.Summary.CodeSince) }},
-	{titles("Last Inventory", "Laatste inventarisatie"), func(r *Row, _ activationlock.Language) string { return formatTime(r.Summary.InventoryAt) }},
-	{titles("Last Seen", "Laatst gezien"), func(r *Row, _ activationlock.Language) string { return formatTime(r.LastSeen) }},
-	{titles("May Be Reassigned", "Mag worden doorgegeven"), func(r *Row, l activationlock.Language) string { return r.Summary.Reassign.Label(l) }},
-	{titles("Findings", "Bevindingen"), func(r *Row, l activationlock.Language) string {
+	{titles("Code Held Since", "Code bewaard sinds"), false, func(r *Row, _ activationlock.Language) string { return formatTime(r.Summary.CodeSince) }},
+	{titles("Last Inventory", "Laatste inventarisatie"), false, func(r *Row, _ activationlock.Language) string { return formatTime(r.Summary.InventoryAt) }},
+	{titles("Last Seen", "Laatst gezien"), false, func(r *Row, _ activationlock.Language) string { return formatTime(r.LastSeen) }},
+	{titles("May Be Reassigned", "Mag worden doorgegeven"), false, func(r *Row, l activationlock.Language) string { return r.Summary.Reassign.Label(l) }},
+	{titles("Findings", "Bevindingen"), false, func(r *Row, l activationlock.Language) string {
 		all := ""
 		for i, f := range r.Summary.Findings {
 			if i > 0 {
@@ -346,13 +350,7 @@ func WriteCSV(w io.Writer, rows iter.Seq2[Row, error], l activationlock.Language
 	fail := func(err error) (int, error) { return n, fmt.Errorf("inventory: write CSV: %w", err) }
 	out := csv.NewWriter(w)
 	out.UseCRLF = true
-	write := func(cells []string) error {
-		for i := range cells {
-			cells[i] = spreadsheet.HarmlessAnywhere(cells[i])
-		}
-		return out.Write(cells)
-	}
-	if err := write(ColumnTitles(l)); err != nil {
+	if err := out.Write(ColumnTitles(l)); err != nil {
 		return fail(err)
 	}
 	var cells []string
@@ -364,7 +362,12 @@ func WriteCSV(w io.Writer, rows iter.Seq2[Row, error], l activationlock.Language
 		}
 		row = r
 		cells = row.appendCells(cells[:0], l)
-		if err := write(cells); err != nil {
+		for i, c := range columns {
+			if c.said {
+				cells[i] = spreadsheet.HarmlessAnywhere(cells[i])
+			}
+		}
+		if err := out.Write(cells); err != nil {
 			return fail(err)
 		}
 		n++

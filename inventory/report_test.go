@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activationlock/sdk/activationlock"
+	"github.com/activationlock/sdk/internal/spreadsheet"
 	"github.com/activationlock/sdk/inventory"
 	"github.com/activationlock/sdk/mdmcmd"
 )
@@ -92,6 +93,34 @@ func TestGoldenCSV(t *testing.T) {
 				}
 				require.False(t, read[i+1][c] != "" && strings.ContainsRune("=+-@\t\r", rune(read[i+1][c][0])), "%q", read[i+1][c])
 			}
+		}
+	}
+}
+
+// No text of this library looks like a formula: WriteCSV does not look at them.
+func TestTextsAreNoFormulas(t *testing.T) {
+	t.Parallel()
+	for _, l := range activationlock.Languages() {
+		texts := inventory.ColumnTitles(l)
+		for _, s := range []activationlock.Status{
+			activationlock.Unknown, activationlock.NotApplicable, activationlock.NotEnabled, activationlock.EnabledWithBypassCode,
+			activationlock.EnabledWithoutBypassCodeNotSupervised, activationlock.EnabledWithoutBypassCodeUnreachable,
+			activationlock.EnabledWithoutBypassCodeNotProvided, "=1",
+		} {
+			texts = append(texts, s.Label(l))
+		}
+		for _, k := range []activationlock.LockKind{activationlock.KindUnknown, activationlock.UserLinked, activationlock.OrganizationLinked, "=1"} {
+			texts = append(texts, k.Label(l))
+		}
+		for _, v := range []activationlock.Verdict{activationlock.Yes, activationlock.No, activationlock.VerdictUnknown, "=1"} {
+			texts = append(texts, v.Label(l))
+		}
+		for _, o := range []inventory.Ownership{inventory.Company, inventory.Personal, "=1"} {
+			texts = append(texts, o.Label(l))
+		}
+		texts = append(texts, inventory.Finding{Kind: "=1"}.Label(l), activationlock.SupervisedLabel(new(true), l), activationlock.SupervisedLabel(new(false), l))
+		for _, text := range texts {
+			require.Equal(t, spreadsheet.HarmlessAnywhere(text), text)
 		}
 	}
 }
@@ -403,10 +432,12 @@ func (f *fake) List(ctx context.Context, q inventory.Query) (page []inventory.Ro
 	return page, nil
 }
 
+const page = inventory.MaxPage
+
 func TestRows(t *testing.T) {
 	t.Parallel()
 	q := inventory.Query{Filter: inventory.Filter{Live: true, Text: "x"}, Sort: inventory.BySeverity, Descending: true, Limit: 3}
-	for rows, pages := range map[int]int{0: 1, 1: 1, 999: 1, 1000: 2, 1001: 2, 2500: 3} {
+	for rows, pages := range map[int]int{0: 1, 1: 1, page - 1: 1, page: 2, page + 1: 2, 2*page + 5: 3} {
 		store, n := &fake{rows: rows}, 0
 		for r, err := range inventory.Rows(t.Context(), store, q) {
 			require.NoError(t, err)
@@ -419,7 +450,7 @@ func TestRows(t *testing.T) {
 			want := q
 			want.Limit = inventory.MaxPage
 			if i > 0 {
-				want.After = fmt.Sprintf("after %d", i*inventory.MaxPage)
+				want.After = fmt.Sprintf("after %d", i*page)
 			}
 			require.Equal(t, want, asked)
 		}
@@ -427,21 +458,21 @@ func TestRows(t *testing.T) {
 	require.Equal(t, 3, q.Limit)
 
 	// It begins where it is told to, and again each time that it is ranged over.
-	store := &fake{rows: 1500}
-	q.After = "after 1498"
+	store := &fake{rows: page + 500}
+	q.After = fmt.Sprint("after ", page+498)
 	rows := inventory.Rows(t.Context(), store, q)
 	for range 2 {
 		var ids []string
 		for r := range rows {
 			ids = append(ids, r.EnrollmentID)
 		}
-		require.Equal(t, []string{"1498", "1499"}, ids)
+		require.Equal(t, []string{fmt.Sprint(page + 498), fmt.Sprint(page + 499)}, ids)
 	}
 
 	// Who stops is asked for no more.
-	store = &fake{rows: 2500}
+	store = &fake{rows: 2*page + 500}
 	for r := range inventory.Rows(t.Context(), store, inventory.Query{}) {
-		if r.EnrollmentID == "999" {
+		if r.EnrollmentID == fmt.Sprint(page-1) {
 			break
 		}
 	}
@@ -451,7 +482,7 @@ func TestRows(t *testing.T) {
 func TestRowsFailMidway(t *testing.T) {
 	t.Parallel()
 	n, failed := 0, 0
-	for _, err := range inventory.Rows(t.Context(), &fake{rows: 2500, fail: 2}, inventory.Query{}) {
+	for _, err := range inventory.Rows(t.Context(), &fake{rows: 2*page + 500, fail: 2}, inventory.Query{}) {
 		if err != nil {
 			require.ErrorIs(t, err, errBroken)
 			require.EqualError(t, err, "inventory: rows: broken")
@@ -460,14 +491,14 @@ func TestRowsFailMidway(t *testing.T) {
 			n++
 		}
 	}
-	require.Equal(t, 1000, n)
+	require.Equal(t, page, n)
 	require.Equal(t, 1, failed)
 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	n = 0
 	var last error
-	for r, err := range inventory.Rows(ctx, &fake{rows: 2500}, inventory.Query{}) {
+	for r, err := range inventory.Rows(ctx, &fake{rows: 2*page + 500}, inventory.Query{}) {
 		if last = err; err == nil {
 			n++
 		}
@@ -476,7 +507,7 @@ func TestRowsFailMidway(t *testing.T) {
 		}
 	}
 	require.ErrorIs(t, last, context.Canceled)
-	require.Equal(t, 1000, n)
+	require.Equal(t, page, n)
 }
 
 // hooked is a store whose pages from one on do something else.
@@ -502,14 +533,14 @@ func (h *hooked) List(ctx context.Context, q inventory.Query) ([]inventory.Row, 
 func TestRowsReadAhead(t *testing.T) {
 	t.Parallel()
 	began := make(chan struct{})
-	store := &hooked{fake: fake{rows: 9999}, from: 3, hook: func(ctx context.Context) error {
+	store := &hooked{fake: fake{rows: 10 * page}, from: 3, hook: func(ctx context.Context) error {
 		close(began)
 		<-ctx.Done()
 		return ctx.Err()
 	}}
 	for r, err := range inventory.Rows(t.Context(), store, inventory.Query{}) {
 		require.NoError(t, err)
-		if r.EnrollmentID == "1000" { // the first of the second page
+		if r.EnrollmentID == fmt.Sprint(page) { // the first of the second page
 			<-began
 			break
 		}
@@ -522,35 +553,35 @@ func TestRowsReadAhead(t *testing.T) {
 	defer cancel()
 	n := 0
 	var last error
-	for r, err := range inventory.Rows(ctx, &fake{rows: 9999}, inventory.Query{}) {
+	for r, err := range inventory.Rows(ctx, &fake{rows: 10 * page}, inventory.Query{}) {
 		if last = err; err == nil {
 			n++
 		}
-		if r.EnrollmentID == "1500" {
+		if r.EnrollmentID == fmt.Sprint(page+page/2) {
 			cancel()
 		}
 	}
 	require.ErrorIs(t, last, context.Canceled)
-	require.Equal(t, 2000, n)
+	require.Equal(t, 2*page, n)
 
 	// An error comes after the rows before it.
 	n = 0
-	for _, err := range inventory.Rows(t.Context(), &fake{rows: 9999, fail: 4}, inventory.Query{}) {
+	for _, err := range inventory.Rows(t.Context(), &fake{rows: 10 * page, fail: 4}, inventory.Query{}) {
 		if last = err; err == nil {
 			n++
 		}
 	}
 	require.ErrorIs(t, last, errBroken)
-	require.Equal(t, 3000, n)
+	require.Equal(t, 3*page, n)
 
 	// A panic comes where whoever ranges can recover it, and a goroutine that the
 	// store has ended is no end of the rows.
-	store = &hooked{fake: fake{rows: 9999}, from: 3, hook: func(context.Context) error { panic("the store") }}
+	store = &hooked{fake: fake{rows: 10 * page}, from: 3, hook: func(context.Context) error { panic("the store") }}
 	require.PanicsWithValue(t, "the store", func() {
 		for range inventory.Rows(t.Context(), store, inventory.Query{}) {
 		}
 	})
-	store = &hooked{fake: fake{rows: 9999}, from: 3, hook: func(context.Context) error { runtime.Goexit(); return nil }}
+	store = &hooked{fake: fake{rows: 10 * page}, from: 3, hook: func(context.Context) error { runtime.Goexit(); return nil }}
 	for _, err := range inventory.Rows(t.Context(), store, inventory.Query{}) {
 		last = err
 	}

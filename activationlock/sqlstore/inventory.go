@@ -356,11 +356,14 @@ func (s inventoryStore) List(ctx context.Context, q inventory.Query) (list []inv
 		list = make([]inventory.Row, 0, min(q.Limit, inventory.MaxPage))
 	}
 	err = scanDevices(rows, false, func(d *device) {
-		d.Cursor = order.Cursor(&d.Row)
 		list = append(list, d.Row)
 	})
 	if err != nil {
 		return nil, s.explain(ctx, failed("list", err, false))
+	}
+	if len(list) > 0 {
+		last := &list[len(list)-1]
+		last.Cursor = order.Cursor(last)
 	}
 	return list, nil
 }

@@ -134,9 +134,11 @@ func (t text) Value() (driver.Value, error) {
 func (t *text) Scan(src any) error {
 	switch src := src.(type) {
 	case string:
-		*t = text(src)
+		if string(*t) != src { // often it is what the row before has
+			*t = text(src)
+		}
 	case []byte:
-		if string(*t) != string(src) { // often it is what the row before has
+		if string(*t) != string(src) {
 			*t = text(src)
 		}
 	default:

@@ -152,13 +152,14 @@ func (k records) cursors() {
 	k.update(k.store, last.EnrollmentID, func(r *inventory.Record) { r.Facts.DeviceName = "" })
 	q.After, q.Limit = last.Cursor, 100
 	k.sameIDs(gone, "rows", idsOfRows(k.list(k.store, q)), idsOfRows(rest))
-	// Every cursor of every row, from the other handle.
+	// The cursor of every row, from the other handle.
 	for _, q := range orders(inventory.Filter{}) {
 		q.Limit = 100
 		rows := k.list(k.store, q)
 		other := k.open()
-		for i, r := range rows {
-			q.After = r.Cursor
+		for i := range rows {
+			q.After, q.Limit = "", i+1
+			q.After, q.Limit = k.list(k.store, q)[i].Cursor, 100
 			k.sameIDs("a page begins after the row of its cursor", "rows", idsOfRows(k.list(other, q)), idsOfRows(rows[i+1:]))
 		}
 	}
