@@ -48,6 +48,12 @@ type Record struct {
 	CodeID string
 	// OptionsSent are the options of the last Settings command.
 	OptionsSent mdmcmd.MDMOptions
+	// LockOrder is somebody's wish to have the device locked for the organization,
+	// while Apple did not answer it.
+	LockOrder LockOrder
+	// BypassID is the bypass action that is under way, or whose end is not in the
+	// evidence yet; "" if there is none.
+	BypassID string
 
 	// Disputed: another live enrollment claimed the same serial number when this
 	// one named it last.
@@ -55,6 +61,14 @@ type Record struct {
 
 	// Summary is what reports show, as it was when the record was written last.
 	Summary Summary
+}
+
+// LockOrder is a wish to have a device locked for the organization. The zero
+// LockOrder is none.
+type LockOrder struct {
+	By      escrow.Act
+	Message string // for the activation screen; "" for none
+	At      time.Time
 }
 
 // Ownership says whose a device is.
@@ -82,8 +96,8 @@ type Facts struct {
 // Platform tells the platform from the product name.
 func (f Facts) Platform() mdmcmd.Platform { return mdmcmd.PlatformOf(f.ProductName) }
 
-// Exchange is the state of one command: asked, answered, and when to ask
-// again.
+// Exchange is the state of one command, or of one question to Apple: asked,
+// answered, and when to ask again.
 type Exchange struct {
 	UUIDs      []string  // asked and not answered, the last ones, newest last
 	AskedAt    time.Time // last
@@ -97,6 +111,8 @@ type Exchange struct {
 	// OverdueAt is the deadline of the first question since the last answer;
 	// zero if there is none.
 	OverdueAt time.Time
+	// Unanswered counts the questions in a row that had no answer by their deadline.
+	Unanswered int
 }
 
 // Answer is what came of a command.
@@ -120,6 +136,9 @@ const (
 func (x Exchange) Ask(uuid string, now, deadline time.Time) Exchange {
 	x.UUIDs = append(slices.Clone(x.UUIDs), uuid)
 	x.UUIDs = x.UUIDs[max(0, len(x.UUIDs)-keptUUIDs):]
+	if x.Overdue(now) {
+		x.Unanswered++
+	}
 	x.AskedAt, x.AgainAt = now, deadline
 	if x.OverdueAt.IsZero() {
 		x.OverdueAt = deadline
@@ -138,7 +157,15 @@ func (x Exchange) Answered(uuid string, a Answer, now, again time.Time) Exchange
 		return x
 	}
 	x.UUIDs = slices.DeleteFunc(slices.Clone(x.UUIDs), func(asked string) bool { return asked == uuid })
-	x.Answer, x.Error, x.AnsweredAt, x.AgainAt, x.OverdueAt = a, mdmcmd.ErrorNone, now, again, time.Time{}
+	x.Answer, x.Error, x.AnsweredAt, x.AgainAt, x.OverdueAt, x.Unanswered = a, mdmcmd.ErrorNone, now, again, time.Time{}, 0
+	return x
+}
+
+// Later notes that the command could not be run now, and when to ask again. That is
+// no answer: the question stays open, and its deadline as it was. But the other side
+// is there.
+func (x Exchange) Later(again time.Time) Exchange {
+	x.AgainAt, x.Unanswered = again, 0
 	return x
 }
 

@@ -1,12 +1,17 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
+	"github.com/activationlock/sdk/activationlock/apple"
+	"github.com/activationlock/sdk/activationlock/bypass"
+	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/inventory"
 	"github.com/activationlock/sdk/mdmcmd"
@@ -17,6 +22,29 @@ type Config struct {
 	Escrow    *escrow.Escrow  // required: where codes are kept
 	Inventory inventory.Store // required: where records are kept
 	Policy    Policy
+	// PolicyFor returns the policy of one enrollment, such as that of its groups. It
+	// has to return soon, may be called more than once, and changes nothing; a
+	// policy that [New] would refuse is an event, and Policy holds. Default: Policy
+	// for all.
+	PolicyFor func(*inventory.Record) Policy
+
+	// Audit is told of acts of people: orders to lock, and rules that are set aside.
+	// It is the one of Escrow. Without it there are none.
+	Audit *audit.Log
+	// Actions is where bypass actions are kept, and Organization is what Apple is
+	// told for its audit. Both, and Audit, are required for [Engine.Bypass]; without
+	// Actions there are no bypasses.
+	Actions      bypass.Store
+	Organization string
+
+	// Doer sends requests to Apple: to the unlock service with the host's push
+	// certificate, to the ADE service with a session, to the AxM API with an access
+	// token; it can tell them apart by the URL's host. It follows no redirects.
+	// Default: requests are handed out, see [Batch].
+	Doer Doer
+	// StatusAPI is the API that is asked for the lock status of devices. Default:
+	// Apple is not asked.
+	StatusAPI apple.API
 
 	// UUIDPrefix begins the UUIDs of the engine's commands, so that a host can
 	// tell them from its own: at most 64 printable ASCII characters. Default
@@ -32,34 +60,69 @@ type Config struct {
 	// happened in, after everything is committed, at most once. It must return
 	// soon. Default: nobody is told.
 	OnEvent func(context.Context, Event)
+	// Observer is told numbers. Default: nobody is told.
+	Observer Observer
 }
 
-// Policy is what an organization wants.
-type Policy struct {
-	// Options is the whole set of MDM options to send to devices; the zero value
-	// sends none. ActivationLockAllowedWhileSupervised true is sent only to a
-	// device whose bypass code is in escrow.
-	Options mdmcmd.MDMOptions
+// Doer sends one request, as *http.Client does.
+type Doer interface {
+	Do(*http.Request) (*http.Response, error)
+}
 
-	// InformationEvery is how old facts may get before they are asked again.
-	// Default seven days.
-	InformationEvery time.Duration
+// Policy is what an organization wants. Zero fields mean their defaults.
+type Policy struct {
+	// Options is the whole set of MDM options to send to devices, since options that
+	// a command does not name might be reset; the zero value sends none.
+	// ActivationLockAllowedWhileSupervised true is sent only to a device whose bypass
+	// code is in escrow.
+	Options mdmcmd.MDMOptions
+	// AllowWithoutCode sets that rule aside: the lock is allowed also to a device
+	// that gave no code, which may brick it. It says who wants that, and why; each
+	// permission is in Config.Audit, which is required, before the command is
+	// returned. The code is asked for all the same. Default: the rule holds.
+	AllowWithoutCode escrow.Act
+	// LockForOrganization has each iPhone and iPad locked for the organization once
+	// in an enrollment, unless its lock is on or was removed in this enrollment. The
+	// code is in escrow before Apple is called. LostMessage is what the activation
+	// screen shows, in at most 255 bytes of UTF-8.
+	LockForOrganization bool
+	LostMessage         string
+
+	// Inventory says when the facts of a device are to be asked again, by its
+	// enrollment ID, such as [inventory.Periodic].For or a schedule of the host's.
+	// The first time is at once. Default: every seven days, spread evenly.
+	Inventory func(enrollmentID string) inventory.Schedule
+	// LockStatus says in the same way when Apple is to be asked for the lock's
+	// status. After an unlock it is asked every day until it shows that.
+	LockStatus func(enrollmentID string) inventory.Schedule
+
 	// AnswerWithin is the time that a device has to answer before its command
-	// counts as lost and is asked again. Default one day.
+	// counts as lost and is asked again: after that time, and after more and more of
+	// it up to a week while the device does not answer; toward the end of the time in
+	// which it gives its code, sooner. Default one day.
 	AnswerWithin time.Duration
-	// CodeEvery is how soon a device that gave no code is asked again while its
-	// 15 days last; after them, InformationEvery holds. Default six hours.
+	// CodeEvery is how soon a device that answers without a code is asked again
+	// while its 15 days last, and more often toward their end; after them, Inventory
+	// holds. Default six hours.
 	CodeEvery time.Duration
-	// Limits say from when on time alone is a finding.
-	Limits inventory.Limits
 	// NotNowAgain is how soon a command is asked again that a device could not
 	// run. Default one hour.
 	NotNowAgain time.Duration
+	// AdoptWithin is the time over which the first questions to an adopted fleet are
+	// spread, at least an hour and in whole seconds; see [Engine.Adopt]. Default one
+	// day.
+	AdoptWithin time.Duration
+	// Limits say from when on time alone is a finding.
+	Limits inventory.Limits
 }
 
-const defaultUUIDPrefix = "activationlock-"
+const (
+	defaultUUIDPrefix = "activationlock-"
+	week              = 7 * 24 * time.Hour
+)
 
 func (c Config) withDefaults() (Config, error) {
+	var err error
 	switch {
 	case c.Escrow == nil:
 		return c, errors.New("engine: Config.Escrow is required")
@@ -67,28 +130,25 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("engine: Config.Inventory is required")
 	case len(c.UUIDPrefix) > 64:
 		return c, errors.New("engine: Config.UUIDPrefix has more than 64 characters")
+	case c.Actions != nil && c.Audit == nil:
+		return c, errors.New("engine: Config.Audit is required with Config.Actions")
+	case c.Actions != nil && !escrow.ValidIdentifier(c.Organization):
+		return c, errors.New("engine: Config.Organization is required with Config.Actions, in at most 255 bytes of UTF-8")
+	case c.Actions == nil && c.Organization != "":
+		return c, errors.New("engine: Config.Organization is of no use without Config.Actions")
 	}
 	for _, b := range []byte(c.UUIDPrefix) {
 		if b <= ' ' || b > '~' {
 			return c, errors.New("engine: Config.UUIDPrefix has other characters than printable ASCII")
 		}
 	}
-	for _, d := range []struct {
-		name   string
-		value  *time.Duration
-		normal time.Duration
-	}{
-		{"InformationEvery", &c.Policy.InformationEvery, 7 * 24 * time.Hour},
-		{"AnswerWithin", &c.Policy.AnswerWithin, 24 * time.Hour},
-		{"CodeEvery", &c.Policy.CodeEvery, 6 * time.Hour},
-		{"NotNowAgain", &c.Policy.NotNowAgain, time.Hour},
-	} {
-		if *d.value < 0 {
-			return c, fmt.Errorf("engine: Policy.%s is negative", d.name)
+	if c.StatusAPI != "" {
+		if _, err := apple.StatusRequest(c.StatusAPI, "XXFAKE0SER1"); err != nil {
+			return c, errors.New("engine: Config.StatusAPI is no https address")
 		}
-		if *d.value == 0 {
-			*d.value = d.normal
-		}
+	}
+	if c.Policy, err = c.Policy.withDefaults(c.Audit != nil); err != nil {
+		return c, err
 	}
 	if c.UUIDPrefix == "" {
 		c.UUIDPrefix = defaultUUIDPrefix
@@ -107,4 +167,59 @@ func (c Config) withDefaults() (Config, error) {
 		c.OnEvent = func(context.Context, Event) {}
 	}
 	return c, nil
+}
+
+func (p Policy) withDefaults(audited bool) (Policy, error) {
+	for _, d := range []struct {
+		name   string
+		value  *time.Duration
+		normal time.Duration
+	}{
+		{"AnswerWithin", &p.AnswerWithin, 24 * time.Hour},
+		{"CodeEvery", &p.CodeEvery, 6 * time.Hour},
+		{"NotNowAgain", &p.NotNowAgain, time.Hour},
+		{"AdoptWithin", &p.AdoptWithin, 24 * time.Hour},
+	} {
+		if *d.value < 0 {
+			return p, fmt.Errorf("engine: Policy.%s is negative", d.name)
+		}
+		*d.value = cmp.Or(*d.value, d.normal)
+	}
+	switch by := p.AllowWithoutCode; {
+	case (inventory.Periodic{Every: p.AdoptWithin}).Validate() != nil:
+		return p, errors.New("engine: Policy.AdoptWithin is not from an hour to 366 days, in whole seconds")
+	case by == escrow.Act{}:
+	case !escrow.ValidIdentifier(by.Actor) || !escrow.ValidIdentifier(by.Reason):
+		return p, errors.New("engine: Policy.AllowWithoutCode needs an actor and a reason, in at most 255 bytes of UTF-8 each")
+	case !audited:
+		return p, errors.New("engine: Config.Audit is required with Policy.AllowWithoutCode")
+	}
+	if p.LostMessage != "" && !escrow.ValidIdentifier(p.LostMessage) {
+		return p, errors.New("engine: Policy.LostMessage has more than 255 bytes, or is not UTF-8")
+	}
+	for _, s := range []struct {
+		name string
+		of   *func(string) inventory.Schedule
+	}{{"Inventory", &p.Inventory}, {"LockStatus", &p.LockStatus}} {
+		if *s.of == nil {
+			*s.of = inventory.Periodic{}.For
+		} else if schedule := (*s.of)("XXFAKE0SER1"); schedule == nil || schedule.Next(time.Unix(0, 0)).IsZero() {
+			return p, fmt.Errorf("engine: Policy.%s is never due", s.name)
+		}
+	}
+	return p, nil
+}
+
+// policyFor returns the policy of one enrollment, and what is wrong with the one
+// that the host said.
+func (e *Engine) policyFor(r *inventory.Record) (Policy, error) {
+	if e.config.PolicyFor == nil {
+		return e.config.Policy, nil
+	}
+	c := r.Clone()
+	p, err := e.config.PolicyFor(&c).withDefaults(e.config.Audit != nil)
+	if err != nil {
+		return e.config.Policy, err
+	}
+	return p, nil
 }

@@ -30,7 +30,7 @@ func TestDueAt(t *testing.T) {
 	maybe := func() *bool { return []*bool{nil, new(false), new(true)}[rng.IntN(3)] }
 	policy := Policy{
 		Options:          mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(true)},
-		InformationEvery: 7 * 24 * time.Hour, AnswerWithin: 24 * time.Hour, CodeEvery: 6 * time.Hour, NotNowAgain: time.Hour,
+		Inventory: inventory.Periodic{}.For, AnswerWithin: 24 * time.Hour, CodeEvery: 6 * time.Hour, NotNowAgain: time.Hour,
 	}
 	due, never := 0, 0
 	for range 5000 {
@@ -63,14 +63,14 @@ func TestDueAt(t *testing.T) {
 		} else {
 			due++
 			require.True(t, next.After(now))
-			require.NotEmpty(t, plan(&r, codes, policy, next), "%+v", r)
+			require.NotEmpty(t, plan(&r, codes, policy, true, next), "%+v", r)
 		}
-		if len(plan(&r, codes, policy, now)) > 0 {
+		if len(plan(&r, codes, policy, true, now)) > 0 {
 			continue // what is to be asked now is asked, and the record is another then
 		}
 		for range 30 {
 			moment := now.Add(time.Duration(rng.Int64N(int64(horizon.Sub(now)))))
-			require.Empty(t, plan(&r, codes, policy, moment), "at %s of %s: %+v", moment, next, r)
+			require.Empty(t, plan(&r, codes, policy, true, moment), "at %s of %s: %+v", moment, next, r)
 		}
 	}
 	require.NotZero(t, due)

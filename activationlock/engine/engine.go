@@ -5,10 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
-	"github.com/activationlock/sdk/activationlock"
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/bypasscode"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/inventory"
@@ -17,15 +18,28 @@ import (
 
 // Engine keeps the Activation Locks of a fleet safe. It is safe for many
 // goroutines, and several engines may share the same stores.
-type Engine struct{ config Config }
+type Engine struct {
+	config   Config
+	bypasses *bypass.Bypass // nil without Config.Actions
+	pauses   pauses
+}
 
-// New checks the configuration and returns an engine. It starts nothing.
+// New checks the whole configuration and returns an engine. It starts nothing.
 func New(c Config) (*Engine, error) {
 	c, err := c.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{c}, nil
+	e := &Engine{config: c}
+	if c.Actions != nil {
+		e.bypasses, err = bypass.New(bypass.Config{
+			Store: c.Actions, Escrow: c.Escrow, Audit: c.Audit, Organization: c.Organization, Clock: c.Clock,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("engine: %w", err)
+		}
+	}
+	return e, nil
 }
 
 // Channel is the side of a device that an enrollment belongs to.
@@ -95,7 +109,7 @@ func (e *Engine) HandleCheckin(ctx context.Context, from Enrollment, raw []byte)
 		return e.HandleReport(ctx, from, raw) // it may have a code
 	}
 	var serial string
-	out.Commands = e.record(ctx, from, message, now, func(r *inventory.Record) {
+	out.Commands = e.record(ctx, from, message, now, func(r *inventory.Record, _ Policy) {
 		switch m := message.(type) {
 		case *mdmcmd.Authenticate:
 			authenticated(r, m, now)
@@ -133,23 +147,13 @@ func (e *Engine) markStale(ctx context.Context, from Enrollment, serial string, 
 	}
 }
 
-// marked returns when the device enrolled after it gave its current code, zero
-// if it did not.
-func marked(codes []escrow.Record) (since time.Time) {
-	for _, c := range codes {
-		if c.Kind == bypasscode.Device && c.State == escrow.Current && c.StaleSince.After(since) {
-			since = c.StaleSince
-		}
-	}
-	return since
-}
-
 // begin notes that an enrollment began.
 func begin(r *inventory.Record, now time.Time) {
 	r.AuthenticatedAt, r.TokenAt, r.CheckedOutAt = now, time.Time{}, time.Time{}
 	// What was asked before is gone: servers drop the queue of a device that
 	// enrolls, and a late answer may be older than an erase.
-	r.Exchanges, r.OptionsSent, r.CodeID = nil, mdmcmd.MDMOptions{}, ""
+	maps.DeleteFunc(r.Exchanges, func(name string, _ inventory.Exchange) bool { return !askedOfApple(name) })
+	r.OptionsSent, r.CodeID = mdmcmd.MDMOptions{}, ""
 	r.CodeWanted, r.CodeCause = true, escrow.CauseEnrollment
 	// What an erase changes is unknown now.
 	f := &r.Facts
@@ -201,8 +205,8 @@ func (e *Engine) HandleReport(ctx context.Context, from Enrollment, raw []byte) 
 			return out, err
 		}
 	}
-	out.Commands = e.record(ctx, from, message, now, func(r *inventory.Record) {
-		if observe(r, report, codeID, e.config.Policy, now) {
+	out.Commands = e.record(ctx, from, message, now, func(r *inventory.Record, p Policy) {
+		if observe(r, report, codeID, p, now) {
 			out.Ours = true
 		}
 	})
@@ -211,7 +215,9 @@ func (e *Engine) HandleReport(ctx context.Context, from Enrollment, raw []byte) 
 
 // read parses a message and decides whether to believe it.
 func (e *Engine) read(ctx context.Context, from Enrollment, raw []byte) (mdmcmd.Message, bool) {
+	done := e.took(StepParse)
 	message, err := mdmcmd.Parse(raw)
+	done()
 	switch {
 	case errors.Is(err, mdmcmd.ErrOtherMessage):
 		return nil, false
@@ -255,7 +261,9 @@ func (e *Engine) capture(ctx context.Context, from Enrollment, report *mdmcmd.Re
 			c.Cause = escrow.CauseSchedule
 		}
 	}
+	done := e.took(StepEscrow)
 	kept, err := e.config.Escrow.Capture(ctx, c)
+	done()
 	if errors.Is(err, escrow.ErrQuota) || errors.Is(err, escrow.ErrTooLong) { // sending again would not help
 		e.emit(ctx, CodeNotKept, from.ID, f.SerialNumber, err)
 		return "", nil
@@ -291,150 +299,6 @@ func (e *Engine) disputed(ctx context.Context, from Enrollment, serial string) (
 		}
 	}
 	return false, nil
-}
-
-// record applies an observation to the enrollment's record and returns the
-// commands that are planned then. They are on record before they are returned;
-// if that fails, there are none.
-func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, now time.Time, observe func(*inventory.Record)) []Queued {
-	var after inventory.Record
-	err := e.config.Inventory.Update(ctx, from.ID, func(r *inventory.Record) error {
-		r.ParentID, r.Channel = from.ParentID, from.Channel
-		if r.Channel == "" {
-			r.Channel = DeviceChannel
-		}
-		r.UserEnrollment = m.From().IsUserEnrollment()
-		observe(r)
-		r.LastSeen = now
-		r.Summary.DueAt = now // until its plan is on record: that may fail, or this server
-		after = r.Clone()
-		return nil
-	})
-	if err != nil {
-		e.emit(ctx, RecordFailed, from.ID, after.Facts.SerialNumber, err)
-		return nil
-	}
-	switch serial := namedSerial(m); {
-	case serial == "":
-	case serial != after.Facts.SerialNumber:
-		e.emit(ctx, SerialDisputed, from.ID, after.Facts.SerialNumber, errors.New("engine: the enrollment names another serial number than before"))
-	default:
-		if disputed, err := e.join(ctx, from, serial); err == nil {
-			after.Disputed = disputed // else what it was: that nobody can say is no finding
-		}
-	}
-	return e.queue(ctx, &after, now)
-}
-
-// join files the enrollment's codes under the serial number that it says it
-// has, each time that it says so: it may have failed the last time, or the
-// serial number may have been disputed then, when it could be another device's.
-func (e *Engine) join(ctx context.Context, from Enrollment, serial string) (disputed bool, err error) {
-	if disputed, err = e.disputed(ctx, from, serial); disputed {
-		return true, err
-	}
-	if err := e.config.Escrow.Join(ctx, from.ID, serial); err != nil {
-		e.emit(ctx, EscrowFailed, from.ID, serial, err)
-	}
-	return false, nil
-}
-
-// namedSerial returns the serial number that a message names, "" if it names
-// none.
-func namedSerial(m mdmcmd.Message) string {
-	switch m := m.(type) {
-	case *mdmcmd.Authenticate:
-		return m.SerialNumber
-	case *mdmcmd.Report:
-		if m.QueryResponses != nil {
-			return m.QueryResponses.SerialNumber
-		}
-	}
-	return ""
-}
-
-// queue plans for a record and puts what it planned on record.
-func (e *Engine) queue(ctx context.Context, r *inventory.Record, now time.Time) []Queued {
-	subject, disputed := r.Subject(), r.Disputed
-	codes, err := e.config.Escrow.Records(ctx, subject)
-	if err != nil {
-		// Without escrow nobody knows what may be allowed.
-		e.emit(ctx, EscrowFailed, r.EnrollmentID, r.Facts.SerialNumber, err)
-		return nil
-	}
-	var queued []Queued
-	err = e.config.Inventory.Update(ctx, r.EnrollmentID, func(r *inventory.Record) error {
-		queued = nil
-		if r.Subject() != subject {
-			return nil // another server learned who it is; these are not its codes
-		}
-		r.Disputed = disputed
-		if since := marked(codes); r.Live() && since.After(r.AuthenticatedAt) {
-			token := r.TokenAt
-			begin(r, since) // the Authenticate that left the mark could not be recorded
-			r.TokenAt = token
-		}
-		for _, command := range plan(r, codes, e.config.Policy, now) {
-			uuid := e.config.NewUUID()
-			raw, err := mdmcmd.Encode(uuid, command)
-			if err != nil {
-				return err
-			}
-			name := command.RequestType()
-			if r.Exchanges == nil {
-				r.Exchanges = map[string]inventory.Exchange{}
-			}
-			r.Exchanges[name] = r.Exchanges[name].Ask(uuid, now, now.Add(e.config.Policy.AnswerWithin))
-			if settings, ok := command.(mdmcmd.Settings); ok {
-				r.OptionsSent = settings.MDMOptions
-			}
-			queued = append(queued, Queued{uuid, name, raw})
-		}
-		r.Summarize(codes, dueAt(r, codes, e.config.Policy, now), e.config.Policy.Limits, now)
-		return nil
-	})
-	if err != nil {
-		e.emit(ctx, RecordFailed, r.EnrollmentID, r.Facts.SerialNumber, err)
-		return nil
-	}
-	return queued
-}
-
-// Details is what is known of one enrollment.
-type Details struct {
-	Record inventory.Record
-	Status activationlock.Status
-	Codes  []escrow.Record // without the codes; see [escrow.Escrow.Reveal]
-}
-
-// Device returns what is known of a device by serial number or enrollment ID.
-// A serial number is what an enrollment says of itself: of several that say the
-// same it takes the one seen last, and [SerialDisputed] told of them. An
-// unknown device gives [inventory.ErrNotFound].
-func (e *Engine) Device(ctx context.Context, serialOrID string) (Details, error) {
-	r, err := e.config.Inventory.Get(ctx, serialOrID)
-	if errors.Is(err, inventory.ErrNotFound) {
-		found, err := e.config.Inventory.BySerialNumber(ctx, serialOrID)
-		if err != nil {
-			return Details{}, fmt.Errorf("engine: device: %w", err)
-		}
-		if len(found) == 0 {
-			return Details{}, fmt.Errorf("engine: device: %w", inventory.ErrNotFound)
-		}
-		r = found[0]
-		for _, other := range found[1:] {
-			if other.LastSeen.After(r.LastSeen) {
-				r = other
-			}
-		}
-	} else if err != nil {
-		return Details{}, fmt.Errorf("engine: device: %w", err)
-	}
-	codes, err := e.config.Escrow.Records(ctx, r.Subject())
-	if err != nil {
-		return Details{}, fmt.Errorf("engine: device: %w", err)
-	}
-	return Details{r, r.Status(codes, e.now()), codes}, nil
 }
 
 // withheld stands in for a message that cannot be redacted.

@@ -976,7 +976,6 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 		"Inventory is required":    func(c *engine.Config) { c.Inventory = nil },
 		"more than 64":             func(c *engine.Config) { c.UUIDPrefix = strings.Repeat("x", 65) },
 		"other characters":         func(c *engine.Config) { c.UUIDPrefix = "a b" },
-		"InformationEvery":         func(c *engine.Config) { c.Policy.InformationEvery = -1 },
 		"AnswerWithin is negative": func(c *engine.Config) { c.Policy.AnswerWithin = -1 },
 		"CodeEvery is negative":    func(c *engine.Config) { c.Policy.CodeEvery = -1 },
 		"NotNowAgain is negative":  func(c *engine.Config) { c.Policy.NotNowAgain = -1 },

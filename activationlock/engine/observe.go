@@ -33,13 +33,13 @@ func observe(r *inventory.Record, report *mdmcmd.Report, codeID string, p Policy
 		set(&r.Facts.LockManageable, s.ManagementStatus.IsActivationLockManageable)
 	}
 	for name, x := range r.Exchanges {
-		if !x.Asked(report.CommandUUID) {
+		if !x.Asked(report.CommandUUID) || askedOfApple(name) {
 			continue
 		}
 		switch {
 		case report.Status == mdmcmd.NotNow:
 			// Not run and not kept. It is no answer: the question stays open.
-			x.AgainAt = now.Add(p.NotNowAgain)
+			x = x.Later(now.Add(p.NotNowAgain))
 		case name == options && report.CommandUUID != x.UUIDs[len(x.UUIDs)-1]:
 			// An answer to options that are no longer the ones wanted.
 		default:
@@ -87,7 +87,7 @@ func answerOf(r *inventory.Record, name string, report *mdmcmd.Report, relied bo
 	if status == mdmcmd.Acknowledged {
 		return inventory.Done, now.Add(p.NotNowAgain)
 	}
-	return inventory.Refused, now.Add(p.InformationEvery)
+	return inventory.Refused, inventoryAfter(r, p, now)
 }
 
 // errorOf says what the error in an answer means.

@@ -20,8 +20,9 @@ var (
 )
 
 // plan decides which commands should be queued now for an enrollment. It
-// depends on its arguments only.
-func plan(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) []mdmcmd.Command {
+// depends on its arguments only. Overridden: the audit knows that the lock is
+// allowed without a code, if the policy wants it.
+func plan(r *inventory.Record, codes []escrow.Record, p Policy, overridden bool, now time.Time) []mdmcmd.Command {
 	if !r.Live() || r.Channel != mdmcmd.DeviceChannel || r.UserEnrollment {
 		return nil
 	}
@@ -35,12 +36,18 @@ func plan(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) [
 		commands = append(commands, mdmcmd.SecurityInfo)
 	}
 	if !known(r, information, now) || mac && !known(r, security, now) || !canHaveCode(r) {
-		return append(commands, planOptions(r, nil, p, now)...)
+		return append(commands, planOptions(r, nil, p, false, now)...)
 	}
 	if wantsCode(r, codes, p, now) {
 		commands = append(commands, mdmcmd.ActivationLockBypassCode)
 	}
-	return append(commands, planOptions(r, codes, p, now)...)
+	return append(commands, planOptions(r, codes, p, overridden, now)...)
+}
+
+// wantsOverride reports whether the policy's permission without a code would be
+// planned now.
+func wantsOverride(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) bool {
+	return p.AllowWithoutCode != escrow.Act{} && len(plan(r, codes, p, true, now)) > len(plan(r, codes, p, false, now))
 }
 
 // dueAt returns when the plan for a record has something to ask next if nothing
@@ -48,19 +55,46 @@ func plan(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) [
 // the record names.
 func dueAt(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) time.Time {
 	var moments []time.Time
-	for _, x := range r.Exchanges {
+	for name, x := range r.Exchanges {
 		moments = append(moments, x.AgainAt, x.OverdueAt)
 		if !x.AnsweredAt.IsZero() {
-			moments = append(moments, x.AnsweredAt.Add(p.InformationEvery), x.AnsweredAt.Add(p.AnswerWithin))
+			moments = append(moments, x.AnsweredAt.Add(p.AnswerWithin))
+			if name == information || name == security {
+				moments = append(moments, p.Inventory(r.EnrollmentID).Next(x.AnsweredAt))
+			}
 		}
 	}
 	slices.SortFunc(moments, time.Time.Compare)
 	for _, at := range moments {
-		if at.After(now) && len(plan(r, codes, p, at)) > 0 {
+		if at.After(now) && len(plan(r, codes, p, true, at)) > 0 {
 			return at
 		}
 	}
 	return time.Time{}
+}
+
+// deadline is until when a device has to answer a command that is asked now.
+func deadline(r *inventory.Record, requestType string, p Policy, now time.Time) time.Time {
+	x := r.Exchanges[requestType]
+	missed := x.Unanswered
+	if x.Overdue(now) {
+		missed++
+	}
+	at := now.Add(max(p.AnswerWithin, inventory.Backoff(r.EnrollmentID, missed, 2*p.AnswerWithin, week)))
+	if requestType == bypassCode && windowOpen(r, now) {
+		// What is not asked in time is gone: no waiting longer and longer, and toward
+		// the end shorter and shorter.
+		soon := inventory.Countdown(r.EnrollmentID, p.AnswerWithin, r.AuthenticatedAt.Add(activationlock.CodeWindow)).Next(now)
+		if !soon.IsZero() && soon.Before(at) {
+			return soon
+		}
+	}
+	return at
+}
+
+// windowOpen reports whether the device is known to give its code still.
+func windowOpen(r *inventory.Record, now time.Time) bool {
+	return !r.AuthenticatedAt.IsZero() && now.Before(r.AuthenticatedAt.Add(activationlock.CodeWindow))
 }
 
 // mayAsk reports whether no question of that type is on its way, and none was
@@ -71,8 +105,15 @@ func mayAsk(r *inventory.Record, requestType string, now time.Time) bool {
 
 // aged reports whether facts are missing in this enrollment, or old.
 func aged(r *inventory.Record, requestType string, p Policy, now time.Time) bool {
-	x := r.Exchanges[requestType]
-	return (x.AnsweredAt.IsZero() || now.Sub(x.AnsweredAt) >= p.InformationEvery) && mayAsk(r, requestType, now)
+	if !mayAsk(r, requestType, now) {
+		return false
+	}
+	answered := r.Exchanges[requestType].AnsweredAt
+	if answered.IsZero() {
+		return true
+	}
+	next := p.Inventory(r.EnrollmentID).Next(answered)
+	return !next.IsZero() && !now.Before(next)
 }
 
 // known reports whether a question was answered in this enrollment, if only
@@ -137,13 +178,14 @@ func holdsCode(r *inventory.Record, codes []escrow.Record) bool {
 }
 
 // planOptions plans the MDM options; with the permission to lock among them,
-// only once the code is in escrow.
-func planOptions(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) []mdmcmd.Command {
+// only once the code is in escrow, unless the policy overrides that.
+func planOptions(r *inventory.Record, codes []escrow.Record, p Policy, overridden bool, now time.Time) []mdmcmd.Command {
 	if !wantsOptions(r, p) || !mayAsk(r, options, now) || !known(r, information, now) {
 		return nil
 	}
 	allow := p.Options.ActivationLockAllowedWhileSupervised
-	if allow != nil && *allow && (!holdsCode(r, codes) || !answeredLately(r, p, now)) {
+	if allow != nil && *allow && (!holdsCode(r, codes) || !answeredLately(r, p, now)) &&
+		(p.AllowWithoutCode == escrow.Act{} || !overridden) {
 		return nil
 	}
 	return []mdmcmd.Command{mdmcmd.Settings{MDMOptions: p.Options}}
@@ -166,8 +208,20 @@ func wantsOptions(r *inventory.Record, p Policy) bool {
 // codeAgain is when to ask a device again of which there is no code, or none
 // to rely on, after it answered.
 func codeAgain(r *inventory.Record, p Policy, now time.Time) time.Time {
-	if !r.AuthenticatedAt.IsZero() && now.Before(r.AuthenticatedAt.Add(activationlock.CodeWindow)) {
-		return now.Add(p.CodeEvery)
+	if windowOpen(r, now) {
+		end := r.AuthenticatedAt.Add(activationlock.CodeWindow)
+		if at := inventory.Countdown(r.EnrollmentID, p.CodeEvery, end).Next(now); !at.IsZero() {
+			return at
+		}
 	}
-	return now.Add(p.InformationEvery)
+	return inventoryAfter(r, p, now)
+}
+
+// inventoryAfter is when the next inventory is due, or, if there is none, when it
+// would be by the default.
+func inventoryAfter(r *inventory.Record, p Policy, now time.Time) time.Time {
+	if at := p.Inventory(r.EnrollmentID).Next(now); !at.IsZero() {
+		return at
+	}
+	return now.Add(week)
 }

@@ -30,6 +30,8 @@ const (
 	UnlockStarted  Act = "unlock started"  // a bypass action was started
 	UnlockCanceled Act = "unlock canceled" // and canceled
 	UnlockEnded    Act = "unlock ended"    // what came of it
+
+	LockOrdered Act = "lock ordered" // a lock of the organization
 )
 
 // MaxText is the size in bytes of the longest string of an event.

@@ -1,0 +1,458 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/activationlock/sdk/activationlock"
+	"github.com/activationlock/sdk/activationlock/apple"
+	"github.com/activationlock/sdk/activationlock/bypass"
+	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/inventory"
+	"github.com/activationlock/sdk/mdmcmd"
+)
+
+// Service is one of Apple's services.
+type Service string
+
+// The services. The values are also the keys of Record.Exchanges, beside request
+// types.
+const (
+	UnlockService Service = "apple unlock"
+	LockService   Service = "apple lock"
+	StatusService Service = "apple status"
+)
+
+func askedOfApple(name string) bool {
+	switch Service(name) {
+	case UnlockService, LockService, StatusService:
+		return true
+	}
+	return false
+}
+
+// Request is a call to Apple for the host to make: with its push certificate
+// (UnlockService), with a session (LockService) or with an access token
+// (StatusService). Send it once and at once, follow no redirects, and give what came
+// of it to [Engine.HandleAnswer]. A request to the unlock service has a code in its
+// body, so keep no dump of it.
+type Request struct {
+	Service      Service
+	EnrollmentID string // whose record it belongs to; "" if there is none
+	SerialNumber string
+	HTTP         *http.Request
+
+	uuid   string
+	code   escrow.Record // LockService: the code before this call
+	unlock *bypass.Call
+}
+
+// ask is something that is to be asked of Apple, and on record as asked.
+type ask struct{ name, uuid string }
+
+const (
+	// answerWithin is how long a call to Apple may take, at most.
+	answerWithin = 10 * time.Minute
+	appleTimeout = 30 * time.Second
+	// unknownAgain is when to ask again about a device that the organization does
+	// not have.
+	unknownAgain = 30 * 24 * time.Hour
+)
+
+// planApple decides what to ask Apple now. It depends on its arguments only.
+func (s *step) planApple(r *inventory.Record, now time.Time) (asks []string) {
+	if r.BypassID != "" && s.bypasses && s.mayAsk(r, UnlockService, now) {
+		asks = append(asks, string(UnlockService))
+	}
+	if r.Channel == mdmcmd.UserChannel || r.UserEnrollment || r.Facts.SerialNumber == "" {
+		return asks
+	}
+	if s.wantsLock(r, now) && s.mayAsk(r, LockService, now) {
+		asks = append(asks, string(LockService))
+	}
+	if at := s.statusDueAt(r, now); !at.IsZero() && !now.Before(at) && s.mayAsk(r, StatusService, now) {
+		asks = append(asks, string(StatusService))
+	}
+	return asks
+}
+
+// mayAsk reports whether Apple was not asked so lately that it should rest, and
+// does not want to be left alone.
+func (s *step) mayAsk(r *inventory.Record, service Service, now time.Time) bool {
+	return mayAsk(r, string(service), now) && !now.Before(s.pauses[service])
+}
+
+// appleDueAt returns when there is something to ask Apple next, if nothing
+// happens; zero if never, or now.
+func (s *step) appleDueAt(r *inventory.Record) (first time.Time) {
+	moments := []time.Time{s.statusDueAt(r, s.now), r.Exchanges[information].OverdueAt}
+	for _, service := range []Service{UnlockService, LockService, StatusService} {
+		moments = append(moments, r.Exchanges[string(service)].AgainAt, s.pauses[service])
+	}
+	for _, at := range moments {
+		if at.After(s.now) && len(s.planApple(r, at)) > 0 {
+			first = earliest(first, at)
+		}
+	}
+	return first
+}
+
+// wantsLock reports whether the device should be locked for the organization:
+// somebody ordered it, or the policy does, once in an enrollment.
+func (s *step) wantsLock(r *inventory.Record, now time.Time) bool {
+	if !r.LockOrder.At.IsZero() {
+		return true
+	}
+	x, lock := r.Exchanges[string(LockService)], lockOf(r)
+	return s.policy.LockForOrganization && r.Live() && known(r, information, now) && r.Facts.Platform() == mdmcmd.IOS &&
+		r.Device().Can(activationlock.LockForOrganization).Verdict != activationlock.No && lock.State != activationlock.On &&
+		(x.AnsweredAt.IsZero() || x.Answer == inventory.Refused || x.AnsweredAt.Before(r.AuthenticatedAt)) &&
+		!unlockedAt(r).After(r.AuthenticatedAt)
+}
+
+// unlockedAt returns when the lock was removed last by a call, zero if never.
+func unlockedAt(r *inventory.Record) (at time.Time) {
+	for _, e := range r.Evidence {
+		if e.Source == activationlock.SourceUnlockCall && e.State == activationlock.Off && e.At.After(at) {
+			at = e.At
+		}
+	}
+	return at
+}
+
+// statusDueAt returns when Apple's status of the lock is to be asked, zero if
+// never. Of a device that left it is asked as long as a lock is watched.
+func (s *step) statusDueAt(r *inventory.Record, now time.Time) time.Time {
+	left := r.CheckedOutAt
+	switch {
+	case !s.api, r.TokenAt.IsZero() && left.IsZero(), r.Device().HasLock() == activationlock.Off:
+		return time.Time{}
+	case !left.IsZero() && now.Sub(left) > activationlock.WatchFor:
+		return time.Time{}
+	}
+	answered := r.Exchanges[string(StatusService)].AnsweredAt
+	if answered.IsZero() {
+		return earliest(r.TokenAt, left)
+	}
+	due := s.policy.LockStatus(r.EnrollmentID).Next(answered)
+	// After an unlock only this tells whether the lock stays off.
+	if removed := unlockedAt(r); !removed.IsZero() && now.Sub(removed) < activationlock.WatchFor {
+		switch activationlock.AfterUnlock(removed, r.Evidence) {
+		case activationlock.Unverified, activationlock.MaybeRelocked:
+			due = earliest(due, later(answered, removed).Add(activationlock.AppleLag))
+		}
+	}
+	return due
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// ask notes that Apple is asked. A lock call before, of which no answer came, may
+// have locked the device.
+func (s *step) ask(r *inventory.Record, a ask) {
+	exchange(r, a.name, func(x inventory.Exchange) inventory.Exchange {
+		if a.name == string(LockService) && inFlight(x) {
+			r.AddEvidence(activationlock.Evidence{State: activationlock.StateUnknown, Source: activationlock.SourceLockCall, At: x.AskedAt})
+		}
+		wait := max(answerWithin, inventory.Backoff(r.EnrollmentID, x.Unanswered, answerWithin, 24*time.Hour))
+		return x.Ask(a.uuid, s.now, s.now.Add(wait))
+	})
+}
+
+// inFlight reports whether the last question was not answered.
+func inFlight(x inventory.Exchange) bool {
+	return len(x.UUIDs) > 0 && x.AskedAt.After(x.AnsweredAt)
+}
+
+// requests makes the requests for what is to be asked. What cannot be made is an
+// event, and asked again after its deadline.
+func (e *Engine) requests(ctx context.Context, r *inventory.Record, p Policy, asks []ask) (list []Request) {
+	for _, a := range asks {
+		request, err := e.request(ctx, r, p, a)
+		if err != nil {
+			e.emit(ctx, AppleFailed, r.EnrollmentID, r.Facts.SerialNumber, err)
+		} else if request.HTTP != nil {
+			list = append(list, request)
+		}
+	}
+	return list
+}
+
+func (e *Engine) request(ctx context.Context, r *inventory.Record, p Policy, a ask) (request Request, err error) {
+	serial := r.Facts.SerialNumber
+	request = Request{Service: Service(a.name), EnrollmentID: r.EnrollmentID, SerialNumber: serial, uuid: a.uuid}
+	switch request.Service {
+	case StatusService:
+		request.HTTP, err = apple.StatusRequest(e.config.StatusAPI, serial)
+	case LockService:
+		request.code, request.HTTP, err = e.lockRequest(ctx, r, p)
+	case UnlockService:
+		var action bypass.Action
+		if e.config.Doer != nil {
+			action, err = e.bypasses.Run(ctx, r.BypassID, e.config.Doer)
+		} else if request.unlock, action, err = e.bypasses.Next(ctx, r.BypassID); request.unlock != nil {
+			request.HTTP = request.unlock.Request
+			break
+		}
+		if action.ID != "" || errors.Is(err, bypass.ErrNotFound) {
+			err = errors.Join(err, e.noteBypass(ctx, r.EnrollmentID, r.BypassID, action))
+		}
+	}
+	return request, err
+}
+
+// lockRequest has the code in escrow, and marked as perhaps active, before there
+// is a request that could be sent.
+func (e *Engine) lockRequest(ctx context.Context, r *inventory.Record, p Policy) (escrow.Record, *http.Request, error) {
+	now, f := e.now(), r.Facts
+	code, err := e.config.Escrow.LockCode(ctx, escrow.Lock{SerialNumber: f.SerialNumber, At: now, Device: deviceOf(r)})
+	if err != nil {
+		return code, nil, err
+	}
+	if _, err := e.config.Escrow.Mark(ctx, code.Subject, code.ID, escrow.Verdict{State: escrow.MaybeActive, Reason: "a lock call is under way", At: now}); err != nil {
+		return code, nil, err
+	}
+	message := p.LostMessage
+	if !r.LockOrder.At.IsZero() {
+		message = r.LockOrder.Message
+	}
+	request, err := apple.LockRequest(apple.Lock{SerialNumber: f.SerialNumber, Hash: code.Hash, LostMessage: message})
+	return code, request, err
+}
+
+// deviceOf is the identity of a device, as far as its record knows it.
+func deviceOf(r *inventory.Record) escrow.Device {
+	f := r.Facts
+	return escrow.Device{
+		SerialNumber: f.SerialNumber, UDID: f.UDID, ProductType: f.ProductName,
+		IMEI: f.Cellular.IMEI, IMEI2: f.Cellular.IMEI2, MEID: f.Cellular.MEID,
+	}
+}
+
+// HandleAnswer takes in what an HTTP client returned for a request, its error
+// included, so that it can take the two results of Do directly; it closes the body.
+// An error means that the answer could not be kept: nothing is lost, since Apple is
+// asked again.
+func (e *Engine) HandleAnswer(ctx context.Context, request Request, resp *http.Response, err error) error {
+	switch request.Service {
+	case StatusService:
+		return e.statusAnswered(ctx, request, apple.ReadStatus(resp, err))
+	case LockService:
+		return e.lockAnswered(ctx, request, apple.ReadLock(resp, err))
+	case UnlockService:
+		answer := apple.ReadUnlock(resp, err)
+		e.counted(AppleCalls, "unlock: "+string(answer.Outcome), 1)
+		if request.unlock == nil {
+			break
+		}
+		action, err := e.bypasses.Answer(ctx, request.unlock, answer)
+		if err != nil {
+			return fmt.Errorf("engine: handle answer: %w", err)
+		}
+		return e.noteBypass(ctx, request.EnrollmentID, action.ID, action)
+	}
+	return errors.New("engine: handle answer: not a request of an engine")
+}
+
+func (e *Engine) statusAnswered(ctx context.Context, request Request, answer apple.StatusAnswer) error {
+	now := e.now()
+	e.counted(AppleCalls, "status: "+string(answer.Outcome), 1)
+	evidence, says := activationlock.OfStatus(request.SerialNumber, answer, now)
+	return e.answered(ctx, request, answer.Answer, func(r *inventory.Record, p Policy, x inventory.Exchange) inventory.Exchange {
+		if says {
+			r.AddEvidence(evidence)
+		}
+		switch answer.Outcome {
+		case apple.Done:
+			return x.Answered(request.uuid, inventory.Done, now, now.Add(time.Hour))
+		case apple.NotFound:
+			return x.Answered(request.uuid, inventory.Refused, now, now.Add(unknownAgain))
+		case apple.Malformed, apple.Refused:
+			return x.Answered(request.uuid, inventory.Refused, now, now.Add(24*time.Hour))
+		}
+		return e.putOff(request, answer.Answer, x, now)
+	})
+}
+
+func (e *Engine) lockAnswered(ctx context.Context, request Request, answer apple.LockAnswer) error {
+	now := e.now()
+	e.counted(AppleCalls, "lock: "+string(answer.Outcome), 1)
+	// The code first: what it opens must not be forgotten.
+	if v, ok := activationlock.OfCode(request.code, answer, now); ok {
+		if _, err := e.config.Escrow.Mark(ctx, request.code.Subject, request.code.ID, v); err != nil {
+			e.emit(ctx, EscrowFailed, request.EnrollmentID, request.SerialNumber, err)
+			return fmt.Errorf("engine: handle answer: %w", err)
+		}
+	}
+	evidence, says := activationlock.OfLock(request.SerialNumber, answer, now)
+	event := EventType("")
+	err := e.answered(ctx, request, answer.Answer, func(r *inventory.Record, p Policy, x inventory.Exchange) inventory.Exchange {
+		if says {
+			r.AddEvidence(evidence)
+		}
+		event = ""
+		switch answer.Outcome {
+		case apple.Done:
+			r.LockOrder, event = inventory.LockOrder{}, Locked
+			return x.Answered(request.uuid, inventory.Done, now, now.Add(time.Hour))
+		case apple.AlreadyLocked, apple.NotPossible, apple.Malformed, apple.Refused:
+			r.LockOrder, event = inventory.LockOrder{}, LockRefused
+			return x.Answered(request.uuid, inventory.Refused, now, inventoryAfter(r, p, now))
+		case apple.TermsNotSigned:
+			return x.Later(now.Add(24 * time.Hour))
+		}
+		return e.putOff(request, answer.Answer, x, now)
+	})
+	if err == nil && event == LockRefused {
+		e.emit(ctx, event, request.EnrollmentID, request.SerialNumber, outcomeError(answer.Outcome))
+	} else if err == nil && event != "" {
+		e.emit(ctx, event, request.EnrollmentID, request.SerialNumber, nil)
+	}
+	return err
+}
+
+// putOff leaves a question open, and says when to ask again.
+func (e *Engine) putOff(request Request, answer apple.Answer, x inventory.Exchange, now time.Time) inventory.Exchange {
+	wait := max(answer.RetryAfter, inventory.Backoff(request.EnrollmentID, x.Unanswered+1, answerWithin, 24*time.Hour))
+	x.AgainAt = now.Add(wait)
+	return x
+}
+
+// answered has an answer on record, and what follows from it.
+func (e *Engine) answered(ctx context.Context, request Request, answer apple.Answer, change func(*inventory.Record, Policy, inventory.Exchange) inventory.Exchange) error {
+	now := e.now()
+	switch answer.Outcome {
+	case apple.Later:
+		e.pauses.until(request.Service, now.Add(max(answer.RetryAfter, time.Minute)))
+		e.emit(ctx, AppleFailed, request.EnrollmentID, request.SerialNumber, outcomeError(answer.Outcome))
+	case apple.NoAnswer, apple.Failed, apple.SessionOver, apple.TermsNotSigned, apple.Refused, apple.Malformed:
+		e.emit(ctx, AppleFailed, request.EnrollmentID, request.SerialNumber, outcomeError(answer.Outcome))
+	}
+	before, err := e.config.Inventory.Get(ctx, request.EnrollmentID)
+	if err == nil {
+		policy, _ := e.policyFor(&before)
+		_, ok := e.reconcile(ctx, before, func(r *inventory.Record) {
+			exchange(r, string(request.Service), func(x inventory.Exchange) inventory.Exchange { return change(r, policy, x) })
+		}, policy, toNobody, now)
+		if ok {
+			return nil
+		}
+		err = errNotRecorded
+	} else {
+		e.emit(ctx, RecordFailed, request.EnrollmentID, request.SerialNumber, err)
+	}
+	return fmt.Errorf("engine: handle answer: %w", err)
+}
+
+var errNotRecorded = errors.New("the record could not be written")
+
+// outcomeError says what came of a call, without what Apple wrote.
+type outcomeError apple.Outcome
+
+func (o outcomeError) Error() string { return "engine: Apple: " + string(o) }
+
+// noteBypass has what an action says of the lock on the device's record, and when
+// the action is to be looked at again.
+func (e *Engine) noteBypass(ctx context.Context, enrollmentID, actionID string, a bypass.Action) error {
+	now := e.now()
+	evidence, says := a.Evidence()
+	over := a.ID == "" || a.State.Over() && a.Noted
+	tell := func() {
+		switch {
+		case a.ID == "" || !over:
+		case says:
+			e.emit(ctx, Unlocked, enrollmentID, a.Device.SerialNumber, nil)
+		default:
+			e.emit(ctx, BypassEnded, enrollmentID, a.Device.SerialNumber, bypassError{a.State, a.Reason})
+		}
+	}
+	if enrollmentID == "" {
+		tell()
+		return nil
+	}
+	ended := false
+	before, err := e.config.Inventory.Get(ctx, enrollmentID)
+	if err != nil {
+		e.emit(ctx, RecordFailed, enrollmentID, a.Device.SerialNumber, err)
+		return fmt.Errorf("engine: bypass: %w", err)
+	}
+	policy, _ := e.policyFor(&before)
+	_, ok := e.reconcile(ctx, before, func(r *inventory.Record) {
+		if says {
+			r.AddEvidence(evidence)
+		}
+		if ended = over && r.BypassID == actionID; ended {
+			r.BypassID = ""
+		}
+		exchange(r, string(UnlockService), func(x inventory.Exchange) inventory.Exchange {
+			return inventory.Exchange{AgainAt: later(a.NextAt, now)}
+		})
+	}, policy, toNobody, now)
+	if !ok {
+		return fmt.Errorf("engine: bypass: %w", errNotRecorded)
+	}
+	if ended {
+		tell()
+	}
+	return nil
+}
+
+// bypassError says why a bypass did not remove the lock.
+type bypassError struct {
+	state  bypass.State
+	reason bypass.Reason
+}
+
+func (b bypassError) Error() string {
+	if b.reason == "" {
+		return "engine: bypass " + string(b.state)
+	}
+	return "engine: bypass " + string(b.state) + ": " + string(b.reason)
+}
+
+// send has the host's client send requests, and takes in what came of them.
+func (e *Engine) send(ctx context.Context, requests []Request) {
+	for _, request := range requests {
+		done := e.took(StepApple)
+		bounded, cancel := context.WithTimeout(ctx, appleTimeout)
+		resp, err := e.config.Doer.Do(request.HTTP.WithContext(bounded))
+		// What came of it is kept even if the context ends now.
+		kept, stop := context.WithTimeout(context.WithoutCancel(ctx), appleTimeout)
+		_ = e.HandleAnswer(kept, request, resp, err) // what fails is an event, and Apple is asked again
+		stop()
+		cancel()
+		done()
+	}
+}
+
+// pauses are until when Apple's services want to be left alone, as they told this
+// engine.
+type pauses struct {
+	mu    sync.Mutex
+	times map[Service]time.Time
+}
+
+func (p *pauses) until(s Service, t time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.times == nil {
+		p.times = map[Service]time.Time{}
+	}
+	p.times[s] = later(p.times[s], t)
+}
+
+func (p *pauses) all() map[Service]time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.times)
+}

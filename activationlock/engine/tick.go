@@ -1,0 +1,198 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/activationlock/sdk/activationlock/bypass"
+	"github.com/activationlock/sdk/inventory"
+)
+
+const (
+	// claimFor is how long a record belongs to the server that claimed it.
+	claimFor = 10 * time.Minute
+	// claimLeft is how much of that has to be left to begin with a record: clocks
+	// differ, and work takes its time.
+	claimLeft = 3 * time.Minute
+)
+
+// Batch is what a due enrollment is to be sent.
+type Batch struct {
+	Enrollment Enrollment // zero for requests that belong to none
+	// Commands are to be queued for the enrollment, in this order, and the device is
+	// to be pushed, so that it comes for them.
+	Commands []Queued
+	// Requests are to be sent to Apple at once, and their answers given to
+	// [Engine.HandleAnswer]; see [Request]. There are none with [Config].Doer.
+	Requests []Request
+}
+
+// Tick works off up to limit enrollments that are due, and returns what is to be
+// sent, a batch for each that has something. With [Config].Doer, it calls Apple
+// itself. Call it every minute or so, on as many servers as you like: each due
+// enrollment is claimed by one. One that could not be worked off is due again after
+// ten minutes.
+//
+// The batches count also with an error, which is of the inventory or the context;
+// everything else is an [Event]. What a batch has is on record as asked: if it gets
+// lost, it is asked again.
+func (e *Engine) Tick(ctx context.Context, limit int) ([]Batch, error) {
+	batches, _, err := e.tick(ctx, limit)
+	if err != nil {
+		return batches, fmt.Errorf("engine: tick: %w", err)
+	}
+	return batches, nil
+}
+
+// tick also says whether there may be more that is due.
+func (e *Engine) tick(ctx context.Context, limit int) (batches []Batch, more bool, err error) {
+	now := e.now()
+	until := now.Add(claimFor)
+	claims, err := e.config.Inventory.Claim(ctx, now, until, limit)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, c := range claims {
+		if err := ctx.Err(); err != nil {
+			return batches, false, err
+		}
+		if until.Sub(e.now()) >= claimLeft {
+			done := e.took(StepTick)
+			batch, ok := e.work(ctx, c.EnrollmentID, toDevice|toApple)
+			done()
+			if len(batch.Commands)+len(batch.Requests) > 0 {
+				batches = append(batches, batch)
+			}
+			if !ok {
+				continue // it is due again when the claim is over, and not sooner
+			}
+		}
+		if err := e.config.Inventory.Release(ctx, c); err != nil && !errors.Is(err, inventory.ErrNotClaimed) {
+			e.emit(ctx, RecordFailed, c.EnrollmentID, "", err)
+		}
+	}
+	orphans, err := e.workOrphans(ctx)
+	return append(batches, orphans...), len(claims) >= limit, err
+}
+
+// work does what is due of one enrollment.
+func (e *Engine) work(ctx context.Context, enrollmentID string, to recipients) (batch Batch, ok bool) {
+	r, err := e.config.Inventory.Get(ctx, enrollmentID)
+	if err != nil {
+		e.emit(ctx, RecordFailed, enrollmentID, "", err)
+		return Batch{}, false
+	}
+	policy, err := e.policyFor(&r)
+	if err != nil {
+		e.emit(ctx, PolicyRefused, enrollmentID, r.Facts.SerialNumber, err)
+	}
+	out, ok := e.reconcile(ctx, r, nothing, policy, to, e.now())
+	if !ok {
+		return Batch{}, false
+	}
+	batch = Batch{
+		Enrollment: Enrollment{ID: r.EnrollmentID, ParentID: r.ParentID, Channel: r.Channel},
+		Commands:   out.commands, Requests: e.requests(ctx, &out.after, policy, out.asks),
+	}
+	if e.config.Doer != nil {
+		e.send(ctx, batch.Requests)
+		batch.Requests = nil
+	}
+	return batch, true
+}
+
+// orphansAtOnce is how many bypasses of devices without a record are looked at.
+const orphansAtOnce = 64
+
+// workOrphans goes on with bypasses of devices that are in no record, as only their
+// codes came from another server; and has those that others began on record.
+func (e *Engine) workOrphans(ctx context.Context) (batches []Batch, err error) {
+	if e.bypasses == nil {
+		return nil, nil
+	}
+	actions, err := e.config.Actions.Scan(ctx, "", orphansAtOnce, true)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range actions {
+		if step := a.Next(e.now()); step.Do == bypass.Wait {
+			continue
+		}
+		records, err := e.recordsOf(ctx, a.Subject.SerialNumber, a.Subject.EnrollmentID)
+		if err != nil {
+			return batches, err
+		}
+		if len(records) > 0 {
+			e.adoptBypass(ctx, &records[0], a.ID)
+			continue
+		}
+		if e.config.Doer != nil {
+			if a, err = e.bypasses.Run(ctx, a.ID, e.config.Doer); err == nil {
+				err = e.noteBypass(ctx, "", a.ID, a)
+			}
+		} else {
+			var call *bypass.Call
+			if call, a, err = e.bypasses.Next(ctx, a.ID); call != nil {
+				batches = append(batches, Batch{Requests: []Request{{
+					Service: UnlockService, SerialNumber: a.Device.SerialNumber, HTTP: call.Request, unlock: call,
+				}}})
+			}
+		}
+		if err != nil {
+			e.emit(ctx, AppleFailed, "", a.Device.SerialNumber, err)
+		}
+	}
+	return batches, nil
+}
+
+// adoptBypass has on record that a bypass is under way, so that what comes of it
+// gets there.
+func (e *Engine) adoptBypass(ctx context.Context, r *inventory.Record, actionID string) bool {
+	if r.BypassID == actionID {
+		return true
+	}
+	now := e.now()
+	return e.update(ctx, r, func(r *inventory.Record) {
+		r.BypassID = actionID
+		exchange(r, string(UnlockService), func(inventory.Exchange) inventory.Exchange { return inventory.Exchange{} })
+		r.Summary.DueAt = now
+	})
+}
+
+// Run calls Tick with a limit, at once and then at an interval, and delivers the
+// batches, until the context ends; its error is the context's, or that an argument
+// is missing. Deliver queues a batch's commands and pushes, and sends its requests
+// if there are any; its error is an event. While there are more due than the limit,
+// it does not wait.
+//
+// Run starts no goroutine: begin one for it, on each server.
+func (e *Engine) Run(ctx context.Context, every time.Duration, limit int, deliver func(context.Context, Batch) error) error {
+	if every <= 0 || limit < 1 || deliver == nil {
+		return errors.New("engine: run: an interval, a limit and what delivers are required")
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-timer.C:
+		}
+		batches, more, err := e.tick(ctx, limit)
+		if err != nil && ctx.Err() == nil {
+			e.emit(ctx, TickFailed, "", "", err)
+		}
+		for _, b := range batches {
+			if err := deliver(ctx, b); err != nil {
+				e.emit(ctx, DeliveryFailed, b.Enrollment.ID, "", err)
+			}
+		}
+		wait := every
+		if err == nil && more {
+			wait = 0
+		}
+		timer.Reset(wait)
+	}
+}
