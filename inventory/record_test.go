@@ -40,7 +40,7 @@ func TestExchange(t *testing.T) {
 
 	// Asked again, the first deadline stays: the device is no less overdue.
 	x = x.Ask("2", at(10), at(20))
-	require.Equal(t, inventory.Exchange{UUIDs: []string{"1", "2"}, AskedAt: at(10), AgainAt: at(20), OverdueAt: at(10)}, x)
+	require.Equal(t, inventory.Exchange{UUIDs: []string{"1", "2"}, AskedAt: at(10), AgainAt: at(20), OverdueAt: at(10), Unanswered: 1}, x)
 	require.True(t, x.Overdue(at(10)))
 
 	// An answer, if only to the first, ends that; the second may still come.
@@ -59,6 +59,23 @@ func TestExchange(t *testing.T) {
 	x = x.Ask("4", at(30), at(40))
 	require.Equal(t, at(40), x.OverdueAt)
 	require.Equal(t, at(14), x.AnsweredAt)
+}
+
+// What the other side cannot do now is no answer and no failure.
+func TestExchangeLater(t *testing.T) {
+	t.Parallel()
+	var x inventory.Exchange
+	for i, want := range []int{0, 0, 1, 2} {
+		x = x.Ask(fmt.Sprint(i), at(5*i), at(5*i+6)) // the first deadline is 6
+		require.Equal(t, want, x.Unanswered, "question %d", i)
+	}
+	later := x.Later(at(17))
+	require.Equal(t, at(17), later.AgainAt)
+	require.Zero(t, later.Unanswered)
+	later.AgainAt, later.Unanswered = x.AgainAt, x.Unanswered
+	require.Equal(t, x, later, "the question stays open, and its deadline as it was")
+	require.Equal(t, 3, x.Ask("4", at(20), at(26)).Unanswered)
+	require.Zero(t, x.Answered("3", inventory.Done, at(20), at(21)).Unanswered)
 }
 
 func TestExchangeKeepsTheLastQuestions(t *testing.T) {

@@ -136,6 +136,15 @@ func allow() mdmcmd.MDMOptions {
 	return mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(true)}
 }
 
+// weekly is a policy by which facts are asked again after a week to the second.
+func weekly(options mdmcmd.MDMOptions) engine.Policy {
+	return engine.Policy{Options: options, Inventory: func(string) inventory.Schedule { return weekLater{} }}
+}
+
+type weekLater struct{}
+
+func (weekLater) Next(after time.Time) time.Time { return after.Add(7 * 24 * time.Hour) }
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)}
@@ -146,7 +155,7 @@ func newWorld(t *testing.T) *world {
 	var err error
 	w.engine, err = engine.New(engine.Config{
 		Escrow: w.escrow, Inventory: faultyInventory{w.inventory, &w.inventoryDown},
-		Policy: engine.Policy{Options: allow()},
+		Policy: weekly(allow()),
 		NewUUID: func() string {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -217,7 +226,9 @@ func (w *world) reveal(r escrow.Record) string {
 func (w *world) eventTypes() []engine.EventType {
 	names := []engine.EventType{}
 	for _, e := range w.events {
-		names = append(names, e.Type)
+		if e.Type != engine.FindingBegan && e.Type != engine.FindingEnded {
+			names = append(names, e.Type)
+		}
 	}
 	return names
 }

@@ -63,7 +63,11 @@ func ExampleEngine_HandleCheckin() {
 }
 
 func ExampleEngine_HandleReport() {
-	e, err := newEngine(func(_ context.Context, event engine.Event) { fmt.Println("event:", event.Type) })
+	e, err := newEngine(func(_ context.Context, event engine.Event) {
+		if event.Type == engine.CodeCaptured {
+			fmt.Println("event:", event.Type)
+		}
+	})
 	if err != nil {
 		panic(err)
 	}

@@ -245,7 +245,7 @@ func (w *world) another(records inventory.Store, options mdmcmd.MDMOptions) *eng
 	w.t.Helper()
 	e, err := engine.New(engine.Config{
 		Escrow: w.escrow, Inventory: records,
-		Policy: engine.Policy{Options: options}, Clock: func() time.Time { return w.now },
+		Policy: weekly(options), Clock: func() time.Time { return w.now },
 	})
 	require.NoError(w.t, err)
 	return e
@@ -311,7 +311,7 @@ func TestCodeOfWhichNobodyKnowsThatItWasAsked(t *testing.T) {
 	*fails.get = true
 	require.Empty(t, w.report(id, codeAnswer(id, ask.UUID, code)).Commands)
 	*fails.get = false
-	w.now = w.now.Add(6 * time.Hour)
+	w.now = w.now.Add(24 * time.Hour)
 	w.allowed(id, w.one(w.report(id, idle(id)), "ActivationLockBypassCode"), code)
 }
 
@@ -339,9 +339,9 @@ func TestNoCommandThatIsNotOnRecord(t *testing.T) {
 	w.checkin(id, authenticate(id, serial, "iPhone17,3", "26.1"))
 	stores := w.engine
 	count := 0
-	w.engine = w.another(countdown{fails, &count, 2}, allow())
+	w.engine = w.another(countdown{fails, &count, 1}, allow())
 	require.Empty(t, w.checkin(id, tokenUpdate(id)).Commands)
-	require.Equal(t, 2, count)
+	require.Equal(t, 1, count)
 	w.engine = stores
 	w.one(w.report(id, idle(id)), "DeviceInformation")
 }
@@ -409,7 +409,7 @@ func TestAnswerToOtherOptions(t *testing.T) {
 	lost := w.permission()
 	require.Contains(t, string(lost.Plist), "IdleRebootAllowed")
 	require.Empty(t, w.report(id, answer(id, old.UUID, "Acknowledged", nil)).Commands)
-	w.now = w.now.Add(24 * time.Hour)
+	w.now = w.now.Add(48 * time.Hour)
 	w.report(id, answer(id, w.permission().UUID, "Acknowledged", nil))
 	w.now = w.now.Add(24 * time.Hour)
 	require.Empty(t, w.report(id, idle(id)).Commands)
@@ -582,7 +582,7 @@ func TestAnotherServerMeanwhile(t *testing.T) {
 			var err error
 			w.engine, err = engine.New(engine.Config{
 				Escrow: w.escrow, Inventory: stores.Inventory(),
-				Policy: engine.Policy{Options: allow()}, Clock: func() time.Time { return w.now },
+				Policy: weekly(allow()), Clock: func() time.Time { return w.now },
 			})
 			require.NoError(t, err)
 			ask := w.enroll(id, serial, iPhone)
@@ -593,8 +593,13 @@ func TestAnotherServerMeanwhile(t *testing.T) {
 					w.report(id, meanwhile)
 				}
 			}
-			require.Empty(t, w.report(id, codeAnswer(id, ask.UUID, code)).Commands)
+			out := w.report(id, codeAnswer(id, ask.UUID, code))
 			require.Nil(t, then)
+			if name == "Authenticate" { // the code is of the enrollment before
+				require.NotContains(t, types(out), "Settings")
+			} else { // which is not followed
+				w.one(out, "Settings")
+			}
 		})
 	}
 }

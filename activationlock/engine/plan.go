@@ -80,21 +80,26 @@ func deadline(r *inventory.Record, requestType string, p Policy, now time.Time) 
 	if x.Overdue(now) {
 		missed++
 	}
-	at := now.Add(max(p.AnswerWithin, inventory.Backoff(r.EnrollmentID, missed, 2*p.AnswerWithin, week)))
-	if requestType == bypassCode && windowOpen(r, now) {
-		// What is not asked in time is gone: no waiting longer and longer, and toward
-		// the end shorter and shorter.
-		soon := inventory.Countdown(r.EnrollmentID, p.AnswerWithin, r.AuthenticatedAt.Add(activationlock.CodeWindow)).Next(now)
-		if !soon.IsZero() && soon.Before(at) {
-			return soon
-		}
+	if left := windowLeft(r, now); requestType == bypassCode && left > 0 {
+		return now.Add(closer(p.AnswerWithin, left)) // what is not asked in time is gone
 	}
-	return at
+	return now.Add(max(p.AnswerWithin, inventory.Backoff(r.EnrollmentID, missed, 2*p.AnswerWithin, week)))
 }
 
-// windowOpen reports whether the device is known to give its code still.
-func windowOpen(r *inventory.Record, now time.Time) bool {
-	return !r.AuthenticatedAt.IsZero() && now.Before(r.AuthenticatedAt.Add(activationlock.CodeWindow))
+// windowLeft is for how long the device is known to give its code still; none if it
+// is not known.
+func windowLeft(r *inventory.Record, now time.Time) time.Duration {
+	if r.AuthenticatedAt.IsZero() {
+		return 0
+	}
+	return max(0, r.AuthenticatedAt.Add(activationlock.CodeWindow).Sub(now))
+}
+
+// closer is how long to wait until the code is asked again: usually so long, and
+// toward the end of the window half of what is left, as long as a device that is
+// awake can answer.
+func closer(usually, left time.Duration) time.Duration {
+	return min(usually, max(left/2, 30*time.Minute))
 }
 
 // mayAsk reports whether no question of that type is on its way, and none was
@@ -208,11 +213,8 @@ func wantsOptions(r *inventory.Record, p Policy) bool {
 // codeAgain is when to ask a device again of which there is no code, or none
 // to rely on, after it answered.
 func codeAgain(r *inventory.Record, p Policy, now time.Time) time.Time {
-	if windowOpen(r, now) {
-		end := r.AuthenticatedAt.Add(activationlock.CodeWindow)
-		if at := inventory.Countdown(r.EnrollmentID, p.CodeEvery, end).Next(now); !at.IsZero() {
-			return at
-		}
+	if left := windowLeft(r, now); left > 0 {
+		return now.Add(closer(p.CodeEvery, left))
 	}
 	return inventoryAfter(r, p, now)
 }

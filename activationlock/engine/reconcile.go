@@ -54,7 +54,7 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 		}
 		r.UserEnrollment = m.From().IsUserEnrollment()
 		observe(r, policy)
-		if d := now.Sub(r.LastSeen); d >= seenEvery || d < 0 || !r.CheckedOutAt.IsZero() {
+		if now.Sub(r.LastSeen).Abs() >= seenEvery || !r.CheckedOutAt.IsZero() {
 			r.LastSeen = now
 		}
 	}
