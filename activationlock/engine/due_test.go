@@ -29,7 +29,7 @@ func TestDueAt(t *testing.T) {
 	}
 	maybe := func() *bool { return []*bool{nil, new(false), new(true)}[rng.IntN(3)] }
 	policy := Policy{
-		Options:          mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(true)},
+		Options:   mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(true)},
 		Inventory: inventory.Periodic{}.For, AnswerWithin: 24 * time.Hour, CodeEvery: 6 * time.Hour, NotNowAgain: time.Hour,
 	}
 	due, never := 0, 0
