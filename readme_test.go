@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,7 +19,7 @@ import (
 
 // quickStart is the README's code with what a host has around it. The comment
 // lines mark where it begins and ends.
-func quickStart(ctx context.Context, publicKey, udid string, body []byte, queue func(string, string, []byte), keep func(string, []byte)) error {
+func quickStart(ctx context.Context, publicKey, udid string, body []byte, queue func(string, string, []byte), keep func(string, []byte), push func(string) error) error {
 	// README begin
 	store := memstore.New() // forgets everything: your own database in production
 
@@ -52,8 +53,15 @@ func quickStart(ctx context.Context, publicKey, udid string, body []byte, queue 
 		queue(udid, c.UUID, c.Plist)
 	}
 	keep(udid, out.Redacted) // the report, without the code in it
+
+	// In a goroutine of its own: what is due, such as the weekly inventory.
+	return locks.Run(ctx, time.Minute, 1000, func(_ context.Context, b engine.Batch) error {
+		for _, c := range b.Commands {
+			queue(b.Enrollment.ID, c.UUID, c.Plist)
+		}
+		return push(b.Enrollment.ID)
+	})
 	// README end
-	return nil
 }
 
 func TestReadmeQuickStart(t *testing.T) {
@@ -70,9 +78,11 @@ func TestReadmeQuickStart(t *testing.T) {
 	key, err := seal.GenerateKey(seal.X25519)
 	require.NoError(t, err)
 	var queued, kept []byte
+	ctx, stop := context.WithCancel(t.Context())
 	body := []byte(`<plist><dict><key>Status</key><string>Idle</string><key>UDID</key><string>U</string></dict></plist>`)
-	require.NoError(t, quickStart(t.Context(), key.Public().String(), "U", body,
-		func(_, _ string, raw []byte) { queued = raw }, func(_ string, raw []byte) { kept = raw }))
+	require.ErrorIs(t, quickStart(ctx, key.Public().String(), "U", body,
+		func(_, _ string, raw []byte) { queued = raw }, func(_ string, raw []byte) { kept = raw; stop() }, func(string) error { return nil }),
+		context.Canceled)
 	require.Contains(t, string(queued), "DeviceInformation")
 	require.Equal(t, body, kept)
 }
