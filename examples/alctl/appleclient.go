@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/activationlock/sdk/examples/internal/operator"
 )
 
 // callWithin is how long one call to Apple may take, with its answer.
@@ -92,7 +94,7 @@ func (c *console) readPushCertificate(certificateFile, keyFile string) (*tls.Cer
 	if err != nil {
 		return nil, fmt.Errorf("read -cert: %w", err)
 	}
-	key, err := readPrivate(keyFile)
+	key, err := operator.ReadPrivate(keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("read -cert-key: %w", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/activationlock/sdk/activationlock"
 	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/examples/internal/operator"
 )
 
 func runBypassBulk(c *console, args []string) error {
@@ -263,7 +264,7 @@ func (c *console) readSerials(path, column string, comma rune) ([]string, error)
 		switch {
 		case serial == "" || seen[serial]:
 			continue
-		case holdsCode(serial):
+		case operator.HoldsCode(serial):
 			return nil, fmt.Errorf("serial number %d is a code, as if columns were mixed up", n+1)
 		case !escrow.ValidIdentifier(serial):
 			return nil, fmt.Errorf("serial number %d is none", n+1)

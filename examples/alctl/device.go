@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/activationlock/sdk/activationlock"
+	"github.com/activationlock/sdk/examples/internal/operator"
 )
 
 // device adds the flags with what is known of a device.
@@ -40,7 +41,7 @@ func (f *flags) yesNo(to **bool, name, usage string) {
 // noCodes refuses what is printed or stored, and would be in the clear then.
 func noCodes(texts ...string) error {
 	for _, text := range texts {
-		if holdsCode(text) {
+		if operator.HoldsCode(text) {
 			return usageError("a flag that is not for codes holds one")
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/transfer"
+	"github.com/activationlock/sdk/examples/internal/operator"
 )
 
 func runEscrowImport(c *console, args []string) error {
@@ -147,7 +148,7 @@ func (i *importing) open(in *input, operands []string) (size int64, source strin
 	if !info.Mode().IsRegular() {
 		in.wait, size = true, -1
 	}
-	if named := source + " " + filepath.Base(path); escrow.ValidIdentifier(named) && !holdsCode(named) {
+	if named := source + " " + filepath.Base(path); escrow.ValidIdentifier(named) && !operator.HoldsCode(named) {
 		source = named
 	}
 	return size, source, nil
@@ -158,7 +159,7 @@ func (i *importing) open(in *input, operands []string) (size int64, source strin
 func unmixed(rows iter.Seq2[escrow.Portable, error]) iter.Seq2[escrow.Portable, error] {
 	return func(yield func(escrow.Portable, error) bool) {
 		for p, err := range rows {
-			if holdsCode(p.Record.Subject.SerialNumber) {
+			if operator.HoldsCode(p.Record.Subject.SerialNumber) {
 				p.Err = errors.New("its serial number is a code, as if columns were mixed up")
 			}
 			if !yield(p, err) {
@@ -211,7 +212,7 @@ func (i *importing) print(r escrow.Imported) error {
 		Row: r.Row, Outcome: string(r.Outcome), SerialNumber: r.Record.Subject.SerialNumber, EnrollmentID: r.Record.Subject.EnrollmentID,
 		Kind: string(r.Record.Kind), State: string(r.Record.State), RecordID: r.Record.ID,
 	}
-	if holdsCode(row.SerialNumber) { // see unmixed
+	if operator.HoldsCode(row.SerialNumber) { // see unmixed
 		row.SerialNumber = "[redacted]"
 	}
 	if r.Err != nil {
@@ -285,7 +286,7 @@ func (f *flags) columns(to *transfer.Columns) {
 			return errors.New("the name of the column is empty")
 		case *at != "":
 			return errors.New("it is given twice")
-		case holdsCode(column): // errors name columns
+		case operator.HoldsCode(column): // errors name columns
 			return errors.New("it is a code, not the name of a column")
 		}
 		*at = column

@@ -3,28 +3,19 @@ package main
 import (
 	"context"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
-	"runtime"
 	"strings"
-	"syscall"
-	"unicode"
-
-	"github.com/go-sql-driver/mysql"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/activationlock/sqlstore"
-	"github.com/activationlock/sdk/bypasscode"
 	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
+	"github.com/activationlock/sdk/examples/internal/operator"
 	"github.com/activationlock/sdk/inventory"
 )
 
@@ -86,27 +77,11 @@ func (a *access) check() error {
 		return usageError("-actor and -reason are required")
 	case !escrow.ValidIdentifier(a.by.Actor) || !escrow.ValidIdentifier(a.by.Reason):
 		return usageError("-actor and -reason have at most 255 bytes of text each")
-	case holdsCode(a.by.Actor) || holdsCode(a.by.Reason):
+	case operator.HoldsCode(a.by.Actor) || operator.HoldsCode(a.by.Reason):
 		return usageError("-actor or -reason holds a code; they go into the audit, where everybody reads them")
 	}
 	return nil
 }
-
-// holdsCode reports whether a text, or words of it that follow each other, are a
-// bypass code.
-func holdsCode(text string) bool {
-	words := strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(`.,;:()"'=/`, r) })
-	for i := range words {
-		for j := i + 1; j <= min(len(words), i+bypasscodeSymbols); j++ {
-			if _, err := bypasscode.ParseLenient(strings.Join(words[i:j], " "), false); err == nil {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-const bypasscodeSymbols = 26 // as many words, if each is typed by itself
 
 // opened is an escrow that is open.
 type opened struct {
@@ -125,7 +100,7 @@ func (a *access) open(ctx context.Context, sealer escrow.Sealer, config escrow.C
 	var key audit.Key
 	if a.auditKeyFile != "" {
 		var err error
-		if key, err = readAuditKey(a.auditKeyFile); err != nil {
+		if key, err = operator.ReadAuditKey(a.auditKeyFile); err != nil {
 			return nil, fmt.Errorf("read -audit-key: %w", err)
 		}
 	}
@@ -217,76 +192,22 @@ func (a *access) connect(ctx context.Context, o *opened) (tables int, err error)
 	what, dsn := dsnVariable, os.Getenv(dsnVariable)
 	if a.dsnFile != "" {
 		what = "-dsn-file"
-		content, err := readPrivate(a.dsnFile)
+		content, err := operator.ReadPrivate(a.dsnFile)
 		if err != nil {
 			return 0, fmt.Errorf("read -dsn-file: %w", err)
 		}
 		dsn = strings.TrimSpace(content)
 	}
-	scheme, rest, _ := strings.Cut(dsn, "://")
-	switch scheme {
-	case "postgres", "postgresql":
-		config, err := pgx.ParseConfig(dsn)
-		if err != nil {
-			return 0, fmt.Errorf("%s: it is no address of a PostgreSQL database", what)
-		}
-		o.dialect, o.db = sqlstore.PostgreSQL, stdlib.OpenDB(*config)
-	case "mysql":
-		config, err := mysql.ParseDSN(rest)
-		if err != nil {
-			return 0, fmt.Errorf("%s: it is no address of a MySQL database", what)
-		}
-		config.Logger = &mysql.NopLogger{}
-		connector, err := mysql.NewConnector(config)
-		if err != nil {
-			return 0, fmt.Errorf("%s: it is no address of a MySQL database", what)
-		}
-		o.dialect, o.db = sqlstore.MySQL, sql.OpenDB(connector)
-	default:
-		return 0, fmt.Errorf("%s: want postgres://user:password@host/database or mysql://user:password@tcp(host)/database", what)
-	}
-	if err := o.db.PingContext(ctx); err != nil {
-		return 0, fmt.Errorf("%s: no connection: %w", what, unconnected(err))
+	if o.db, o.dialect, err = operator.OpenDatabase(ctx, dsn); err != nil {
+		return 0, fmt.Errorf("%s: %w", what, err)
 	}
 	if err := o.db.QueryRowContext(ctx, tablesOfCodes[o.dialect]).Scan(&tables); err != nil {
-		return 0, fmt.Errorf("%s: the database cannot be read: %w", what, unconnected(err))
+		return 0, fmt.Errorf("%s: the database cannot be read: %w", what, operator.Unconnected(err))
 	}
 	if tables == 0 && !a.create {
 		return 0, fmt.Errorf("%s: the database has no table of codes", what)
 	}
 	return tables, nil
-}
-
-// unconnected returns why there is no connection, without what the address says.
-func unconnected(err error) error {
-	if system, ok := errors.AsType[syscall.Errno](err); ok {
-		return system
-	}
-	if state, ok := errors.AsType[interface {
-		error
-		SQLState() string
-	}](err); ok {
-		switch state.SQLState() {
-		case "28000", "28P01":
-			return errors.New("the server refuses the user or the password")
-		case "3D000":
-			return errors.New("the server has no such database")
-		}
-		return fmt.Errorf("SQLSTATE %s", state.SQLState())
-	}
-	if server, ok := errors.AsType[*mysql.MySQLError](err); ok {
-		switch server.Number {
-		case 1045, 1698:
-			return errors.New("the server refuses the user or the password")
-		case 1049:
-			return errors.New("the server has no such database")
-		}
-		return fmt.Errorf("error %d", server.Number)
-	}
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return errors.New("the host is not found")
-	}
-	return errors.New("the driver's reason is left out, since it may quote the address")
 }
 
 // count returns the number of records after an ID, -1 if it cannot be had.
@@ -312,35 +233,6 @@ func (o *opened) close() {
 	if o.head != (audit.Head{}) {
 		o.console.line("audit head: %s", o.head)
 	}
-}
-
-// readPrivate reads a small file that nobody else may read.
-func readPrivate(path string) (string, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return "", reason(err)
-	case !info.Mode().IsRegular():
-		return "", errors.New("it is no regular file")
-	case info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows":
-		return "", errors.New("others can open the file; what mends it: chmod 600 FILE")
-	case info.Size() > 16<<10:
-		return "", errors.New("larger than 16 KiB")
-	}
-	content, err := os.ReadFile(path)
-	return string(content), reason(err)
-}
-
-func readAuditKey(path string) (audit.Key, error) {
-	digits, err := readPrivate(path)
-	if err != nil {
-		return audit.Key{}, err
-	}
-	random, err := hex.DecodeString(strings.TrimSpace(digits))
-	if err != nil || len(random) != audit.KeySize {
-		return audit.Key{}, errors.New("want 64 hexadecimal digits")
-	}
-	return audit.NewKey(random)
 }
 
 // publicKeys is a flag with public keys: lines as keygen prints them, or files

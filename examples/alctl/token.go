@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"github.com/activationlock/sdk/examples/internal/operator"
 )
 
 // readToken reads an access token.
 func readToken(path string) (string, error) {
-	content, err := readPrivate(path)
+	content, err := operator.ReadPrivate(path)
 	if err != nil {
 		return "", fmt.Errorf("read -token-file: %w", err)
 	}
