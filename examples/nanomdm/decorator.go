@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/micromdm/nanomdm/mdm"
+	"github.com/micromdm/nanomdm/push"
 	"github.com/micromdm/nanomdm/service"
 	"github.com/micromdm/nanomdm/service/certauth"
 	"github.com/micromdm/nanomdm/storage"
@@ -24,6 +25,7 @@ type decorator struct {
 		storage.CertAuthRetriever
 		storage.CommandEnqueuer
 	}
+	pusher push.Pusher
 }
 
 func (d *decorator) Authenticate(r *mdm.Request, m *mdm.Authenticate) error {
@@ -38,44 +40,46 @@ func (d *decorator) CheckOut(r *mdm.Request, m *mdm.CheckOut) error {
 	return d.checkin(r, &m.Enrollment, m.Raw, d.CheckinAndCommandService.CheckOut(r, m))
 }
 
+// checkin hands a message to the engine after NanoMDM, which drops the device's
+// queue at Authenticate: an old permission to lock must not overtake the new code.
 func (d *decorator) checkin(r *mdm.Request, e *mdm.Enrollment, raw []byte, err error) error {
-	if err == nil {
-		_, err = d.handle(r, e, raw, d.engine.HandleCheckin)
+	if err != nil {
+		return err
+	}
+	from, outcome, err := d.handle(r, e, raw, d.engine.HandleCheckin)
+	if len(outcome.Commands) > 0 { // nothing else makes the device ask for them
+		if err := wake(r.Context(), d.pusher, from.ID); err != nil {
+			slog.ErrorContext(r.Context(), "device not pushed", "enrollment", from.ID, "error", err)
+		}
 	}
 	return err
 }
 
 func (d *decorator) CommandAndReportResults(r *mdm.Request, results *mdm.CommandResults) (*mdm.Command, error) {
-	redacted, err := d.handle(r, &results.Enrollment, results.Raw, d.engine.HandleReport)
+	_, outcome, err := d.handle(r, &results.Enrollment, results.Raw, d.engine.HandleReport)
 	if err != nil {
 		return nil, err
 	}
-	results.Raw = redacted // what NanoMDM stores and hands to webhooks
+	results.Raw = outcome.Redacted // what NanoMDM stores and hands to webhooks
 	return d.CheckinAndCommandService.CommandAndReportResults(r, results)
 }
 
 // handle hands a message to the engine and puts the commands that come out into
 // NanoMDM's queue. Who sent it is told by the certificate that NanoMDM bound to
 // an enrollment when that began, not by what the message says of itself.
-func (d *decorator) handle(r *mdm.Request, e *mdm.Enrollment, raw []byte, handle func(context.Context, engine.Enrollment, []byte) (engine.Outcome, error)) ([]byte, error) {
+func (d *decorator) handle(r *mdm.Request, e *mdm.Enrollment, raw []byte, handle func(context.Context, engine.Enrollment, []byte) (engine.Outcome, error)) (engine.Enrollment, engine.Outcome, error) {
 	ctx := r.Context()
 	id, err := d.store.EnrollmentFromHash(ctx, certauth.HashCert(r.Certificate))
 	if err != nil {
-		return nil, err
+		return engine.Enrollment{}, engine.Outcome{}, err
 	}
 	from := engine.Enrollment{ID: id}
 	if resolved := e.Resolved(); resolved != nil && resolved.IsUserChannel {
 		from = engine.Enrollment{ID: id + ":" + resolved.UserChannelID, ParentID: id, Channel: engine.UserChannel}
 	}
 	outcome, err := handle(ctx, from, raw)
-	for _, c := range outcome.Commands {
-		command, err := mdm.DecodeCommand(c.Plist)
-		if err == nil {
-			_, err = d.store.EnqueueCommand(ctx, []string{from.ID}, command)
-		}
-		if err != nil { // the engine asks again what got lost
-			slog.ErrorContext(ctx, "command not queued", "enrollment", from.ID, "type", c.RequestType, "error", err)
-		}
+	if err := enqueue(ctx, d.store, from.ID, outcome.Commands); err != nil { // the engine asks again what got lost
+		slog.ErrorContext(ctx, "command not queued", "enrollment", from.ID, "error", err)
 	}
-	return outcome.Redacted, err
+	return from, outcome, err
 }

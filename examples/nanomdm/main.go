@@ -1,9 +1,26 @@
 // Nanomdm is NanoMDM with the engine inside: a device management server that
-// gets hold of every bypass code before it allows the lock.
+// gets hold of every bypass code before it allows the lock, asks each device
+// again every week, and lifts a lock when somebody leaves.
 //
-//	go run ./examples/nanomdm -ca authority.pem
+//	go run ./examples/alctl escrow keygen -out escrow.key
+//	openssl rand -hex 32 >api.key && chmod 600 api.key
+//	go run ./examples/nanomdm -ca authority.pem -storage nanomdm -db codes.db -key escrow.key \
+//	    -organization "Example School" -topic com.apple.mgmt.External.example -api-key api.key
 //
-// It keeps codes in memory only, so it is for looking, not for real devices.
+// Devices want HTTPS: put a proxy with a certificate in front of it, as in front
+// of NanoMDM. It stops on an interrupt, after what is under way.
+//
+// For administrators there is, with user nanomdm and the API key as password:
+//
+//	PUT  /v1/pushcert                      as NanoMDM: store push certificate and key
+//	PUT  /v1/push/{id}, /v1/enqueue/{id}   as NanoMDM: push, and queue a command
+//	GET  /v1/activationlock/report.csv     all devices; ?language=nl
+//	GET  /v1/activationlock/{serial}       what is known of a device, without its codes
+//	POST /v1/activationlock/{serial}/unlock
+//	     {"actor": "ada@example.org", "reason": "its user left", "inHand": true}
+//
+// Codes are never in an answer: alctl escrow reveal shows them, with the same
+// database and key.
 package main
 
 import (
@@ -12,94 +29,123 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
-	"net/http"
+	"net"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/micromdm/nanolib/log/stdlogfmt"
 	"github.com/micromdm/nanomdm/certverify"
-	"github.com/micromdm/nanomdm/storage"
-	"github.com/micromdm/nanomdm/storage/diskv"
-	"github.com/micromdm/nanomdm/storage/inmem"
 
-	"github.com/activationlock/sdk/activationlock/engine"
-	"github.com/activationlock/sdk/activationlock/memstore"
-	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
-	"github.com/activationlock/sdk/mdmcmd"
 )
 
+// dsnVariable is the environment variable with the address of a database.
+const dsnVariable = "NANOMDM_ACTIVATIONLOCK_DSN"
+
+// settings are what the flags say.
+type settings struct {
+	listen, authority, storage string
+	db, dsnFile                string
+	key                        string
+	recipients                 []seal.PublicKey // beside the key
+	auditKey, apiKey           string
+	organization, topic        string
+	every                      time.Duration
+}
+
 func main() {
-	listen := flag.String("listen", "127.0.0.1:9000", "address to listen on")
-	authority := flag.String("ca", "", "PEM file with the authority of the devices' certificates (required)")
-	folder := flag.String("storage", "", "folder for NanoMDM's storage; empty: in memory")
-	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "Usage: nanomdm -ca authority.pem [-listen address] [-storage folder]")
-		flag.PrintDefaults()
+	s, err := parse(os.Args[1:], os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return
 	}
-	flag.Parse()
-	if *authority == "" || flag.NArg() > 0 {
-		flag.Usage()
-		os.Exit(2)
+	if err != nil {
+		os.Exit(2) // what is wrong was printed
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *listen, *authority, *folder); err != nil {
+	if err := run(ctx, s); err != nil {
 		fmt.Fprintln(os.Stderr, "nanomdm:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, listen, authority, folder string) error {
-	pem, err := os.ReadFile(authority)
-	if err != nil {
+// parse reads the arguments, and prints what is wrong with them.
+func parse(args []string, stderr io.Writer) (settings, error) {
+	var s settings
+	f := flag.NewFlagSet("nanomdm", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&s.listen, "listen", "127.0.0.1:9000", "`address` to listen on")
+	f.StringVar(&s.authority, "ca", "", "PEM `file` with the authority of the devices' certificates (required)")
+	f.StringVar(&s.storage, "storage", "", "`folder` of NanoMDM's storage: enrollments, queue, push certificates (required)")
+	f.StringVar(&s.db, "db", "", "SQLite `file` with codes, audit and inventory; made if it is missing")
+	f.StringVar(&s.dsnFile, "dsn-file", "", "`file` that only you can read, with the address of a database in place of -db:\npostgres://user:password@host/database or mysql://user:password@tcp(host)/database;\nwithout both, the environment variable "+dsnVariable+" has it")
+	f.StringVar(&s.key, "key", "", "`file` with the private key that codes are sealed to, and opened with to lift a lock;\nalctl escrow keygen makes one (required)")
+	f.Func("recipient", "public `key` that codes are sealed to as well, such as that of an offline key; may be given\nmore than once", func(line string) error {
+		key, err := seal.ParsePublicKey(line)
+		s.recipients = append(s.recipients, key)
 		return err
+	})
+	f.StringVar(&s.auditKey, "audit-key", "", "`file` that only you can read, with the audit's key: 64 hexadecimal digits; give it always or never")
+	f.StringVar(&s.apiKey, "api-key", "", "`file` that only you can read, with the password of the administrators' API; empty: no API")
+	f.StringVar(&s.organization, "organization", "", "`name` that Apple is told with each unlock (required)")
+	f.StringVar(&s.topic, "topic", "", "push `topic` whose certificate lifts locks: com.apple.mgmt.External.… (required)")
+	f.DurationVar(&s.every, "every", time.Minute, "`time` between two looks at which devices are due")
+	f.Usage = func() {
+		fmt.Fprint(stderr, "Usage: nanomdm -ca FILE -storage FOLDER -db FILE|-dsn-file FILE -key FILE -organization NAME -topic TOPIC [flags]\n\nNanoMDM that keeps Activation Locks safe.\n\n")
+		f.PrintDefaults()
+	}
+	if err := f.Parse(args); err != nil {
+		return s, err
+	}
+	err := s.check(f.Args())
+	if err != nil {
+		fmt.Fprintf(stderr, "nanomdm: %v\nnanomdm -h explains the flags.\n", err)
+	}
+	return s, err
+}
+
+func (s settings) check(operands []string) error {
+	for _, required := range []struct{ flag, value string }{
+		{"ca", s.authority}, {"storage", s.storage}, {"key", s.key}, {"organization", s.organization}, {"topic", s.topic},
+	} {
+		if required.value == "" {
+			return fmt.Errorf("-%s is required", required.flag)
+		}
+	}
+	switch {
+	case len(operands) > 0:
+		return errors.New("there is more than flags")
+	case s.db != "" && s.dsnFile != "":
+		return errors.New("want either -db or -dsn-file")
+	case s.db == "" && s.dsnFile == "" && os.Getenv(dsnVariable) == "":
+		return errors.New("want -db, -dsn-file or the environment variable " + dsnVariable)
+	case s.every <= 0:
+		return errors.New("-every is not positive")
+	}
+	return nil
+}
+
+func run(ctx context.Context, s settings) error {
+	pem, err := os.ReadFile(s.authority)
+	if err != nil {
+		return fmt.Errorf("read -ca: %w", err)
 	}
 	verifier, err := certverify.NewPoolVerifier(pem, nil, x509.ExtKeyUsageClientAuth)
 	if err != nil {
-		return fmt.Errorf("read the authority: %w", err)
+		return fmt.Errorf("read -ca: %w", err)
 	}
-	var store storage.AllStorage = inmem.New()
-	if folder != "" {
-		store = diskv.New(folder)
-	}
-	stores := memstore.New()
-	key, err := seal.GenerateKey(seal.X25519)
+	h, err := newHost(ctx, s, outside{verifier: verifier, logger: slog.Default(), nano: stdlogfmt.New()})
 	if err != nil {
 		return err
 	}
-	keys, err := seal.NewKeyring([]seal.PublicKey{key.Public()}, key)
+	listener, err := net.Listen("tcp", s.listen)
 	if err != nil {
-		return err
+		return errors.Join(err, h.close())
 	}
-	codes, err := escrow.New(escrow.Config{Store: stores.Escrow(), Sealer: keys})
-	if err != nil {
-		return err
-	}
-	e, err := engine.New(engine.Config{
-		Escrow:    codes,
-		Inventory: stores.Inventory(),
-		Policy: engine.Policy{
-			Options: mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(true)},
-		},
-		Logger: slog.Default(),
-	})
-	if err != nil {
-		return err
-	}
-
-	mux := http.NewServeMux()
-	mux.Handle("/mdm", newHandler(store, e, verifier, stdlogfmt.New()))
-	server := &http.Server{Addr: listen, Handler: mux, ReadTimeout: time.Minute, WriteTimeout: time.Minute}
-	go func() {
-		<-ctx.Done()
-		server.Shutdown(context.Background())
-	}()
-	fmt.Printf("Devices check in and report at http://%s/mdm. Codes are kept in memory: not for real devices.\n", listen)
-	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	slog.Info("devices check in and report at /mdm", "address", listener.Addr().String(), "api", s.apiKey != "")
+	return errors.Join(h.serve(ctx, listener, s.every), h.close())
 }

@@ -9,26 +9,26 @@ import (
 	"io"
 	"io/fs"
 	stdlog "log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/micromdm/nanolib/log/stdlogfmt"
 	"github.com/micromdm/nanomdm/mdm"
+	"github.com/micromdm/nanomdm/push"
 	"github.com/micromdm/nanomdm/service"
-	"github.com/micromdm/nanomdm/storage/diskv"
 	"github.com/micromdm/nanomdm/test/enrollment"
 	"github.com/micromdm/plist"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activationlock/sdk/activationlock"
 	"github.com/activationlock/sdk/activationlock/engine"
-	"github.com/activationlock/sdk/activationlock/memstore"
-	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
 	"github.com/activationlock/sdk/mdmcmd"
@@ -39,30 +39,64 @@ const (
 	code2 = "8LNYD-DVNKU-GYRC-E6GU-3YFD-CT86"
 )
 
-// host is NanoMDM with the engine inside, behind a real HTTP server.
-type host struct {
-	t       *testing.T
-	url     string
-	folder  string // of NanoMDM's storage
-	log     bytes.Buffer
-	engine  *engine.Engine
-	escrow  *escrow.Escrow
-	store   *diskv.Diskv
-	down    bool // escrow
-	events  []engine.Event
-	handler http.Handler
+// world is the program with what is around it, behind a real HTTP server.
+type world struct {
+	*host
+	t        *testing.T
+	settings settings
+	outside  outside
+	url      string
+	log      journal // of NanoMDM
+	ownLog   journal
+	pushed   chan string   // whom a push went to
+	hold     chan struct{} // a push does not end before; nil holds none
+
+	mu     sync.Mutex
+	now    time.Time
+	events []engine.Event
 }
 
-type faulty struct {
-	escrow.Store
-	host *host
+// journal is a log that is read while others write it.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
 }
 
-func (f faulty) Update(ctx context.Context, s escrow.Subject, change func([]escrow.Entry) ([]escrow.Entry, error)) error {
-	if f.host.down {
-		return errors.New("escrow is down")
-	}
-	return f.Store.Update(ctx, s, change)
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
+}
+
+// clock moves on whenever somebody looks at it.
+func (w *world) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(time.Second)
+	return w.now
+}
+
+func (w *world) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(d)
+}
+
+func (w *world) event(_ context.Context, e engine.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, e)
+}
+
+func (w *world) lastEvent() engine.EventType {
+	types := w.eventTypes()
+	return types[len(types)-1]
 }
 
 // anybody verifies every certificate: test devices sign their own.
@@ -75,63 +109,102 @@ func (anybody) Verify(_ context.Context, c *x509.Certificate) error {
 	return nil
 }
 
-func newHost(t *testing.T) *host {
-	t.Helper()
-	h := &host{t: t, folder: t.TempDir()}
-	h.store = diskv.New(h.folder)
-	stores := memstore.New()
-	key, err := seal.GenerateKey(seal.X25519)
-	require.NoError(t, err)
-	keys, err := seal.NewKeyring([]seal.PublicKey{key.Public()}, key)
-	require.NoError(t, err)
-	acts, err := audit.New(audit.Config{Store: stores.Audit()})
-	require.NoError(t, err)
-	h.escrow, err = escrow.New(escrow.Config{Store: faulty{stores.Escrow(), h}, Sealer: keys, Audit: acts})
-	require.NoError(t, err)
-	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
-	h.engine, err = engine.New(engine.Config{
-		Escrow: h.escrow, Inventory: stores.Inventory(),
-		Policy:  engine.Policy{Options: mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(true)}},
-		Clock:   func() time.Time { now = now.Add(time.Second); return now },
-		OnEvent: func(_ context.Context, e engine.Event) { h.events = append(h.events, e) },
-	})
-	require.NoError(t, err)
-	h.handler = newHandler(h.store, h.engine, anybody{}, stdlogfmt.New(stdlogfmt.WithLogger(stdlog.New(&h.log, "", 0)), stdlogfmt.WithDebug()))
-	server := httptest.NewServer(h.handler)
-	t.Cleanup(server.Close)
-	h.url = server.URL
-	return h
+// Push is a push service that reaches everybody.
+func (w *world) Push(_ context.Context, ids []string) (map[string]*push.Response, error) {
+	answers := map[string]*push.Response{}
+	for _, id := range ids {
+		w.pushed <- id
+		if w.hold != nil {
+			<-w.hold
+		}
+		answers[id] = &push.Response{Id: "example"}
+	}
+	return answers, nil
 }
 
-func (h *host) newDevice() *enrollment.Enrollment {
-	h.t.Helper()
-	d, err := enrollment.NewRandomDeviceEnrollment(http.DefaultClient, "com.apple.mgmt.example", h.url, "")
-	require.NoError(h.t, err)
+const (
+	topic    = "com.apple.mgmt.External.example"
+	password = "0123456789abcdef0123456789abcdef"
+)
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	folder := t.TempDir()
+	w := &world{t: t, now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), pushed: make(chan string, 99)}
+	w.settings = settings{
+		storage: filepath.Join(folder, "nanomdm"), db: filepath.Join(folder, "codes.db"),
+		key: filepath.Join(folder, "escrow.key"), apiKey: filepath.Join(folder, "api.key"),
+		organization: "Example School", topic: topic,
+	}
+	key, err := seal.GenerateKey(seal.X25519)
+	require.NoError(t, err)
+	require.NoError(t, seal.WriteKeyFile(w.settings.key, key))
+	require.NoError(t, os.WriteFile(w.settings.apiKey, []byte(password+"\n"), 0o600))
+	w.outside = outside{
+		verifier: anybody{},
+		logger:   slog.New(slog.NewTextHandler(&w.ownLog, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		nano:     stdlogfmt.New(stdlogfmt.WithLogger(stdlog.New(&w.log, "", 0)), stdlogfmt.WithDebug()),
+		clock:    w.clock,
+		onEvent:  w.event,
+		pusher:   w,
+	}
+	return w
+}
+
+// start starts the program, as after a stop: nothing but its files is left.
+func (w *world) start() {
+	w.t.Helper()
+	var err error
+	w.host, err = newHost(w.t.Context(), w.settings, w.outside)
+	require.NoError(w.t, err)
+	server := httptest.NewServer(w.handler)
+	w.t.Cleanup(func() {
+		server.Close()
+		require.NoError(w.t, w.close())
+	})
+	w.url = server.URL + "/mdm"
+}
+
+// escrowDown has the database refuse codes, or no longer.
+func (w *world) escrowDown(down bool) {
+	w.t.Helper()
+	statement := "DROP TRIGGER down"
+	if down {
+		statement = "CREATE TRIGGER down BEFORE INSERT ON activationlock_codes BEGIN SELECT RAISE(FAIL, 'down'); END"
+	}
+	_, err := w.db.Exec(statement)
+	require.NoError(w.t, err)
+}
+
+func (w *world) newDevice() *enrollment.Enrollment {
+	w.t.Helper()
+	d, err := enrollment.NewRandomDeviceEnrollment(http.DefaultClient, topic, w.url, "")
+	require.NoError(w.t, err)
 	return d
 }
 
-func (h *host) enroll() *enrollment.Enrollment {
-	h.t.Helper()
-	d := h.newDevice()
-	require.NoError(h.t, d.DoEnroll(h.t.Context()))
+func (w *world) enroll() *enrollment.Enrollment {
+	w.t.Helper()
+	d := w.newDevice()
+	require.NoError(w.t, d.DoEnroll(w.t.Context()))
 	return d
 }
 
 type message map[string]any
 
 // send posts a report and returns the HTTP status and the next command.
-func (h *host) send(d *enrollment.Enrollment, body []byte) (int, *mdm.Command) {
-	h.t.Helper()
-	resp, err := d.DoReportAndFetch(h.t.Context(), bytes.NewReader(body))
-	require.NoError(h.t, err)
+func (w *world) send(d *enrollment.Enrollment, body []byte) (int, *mdm.Command) {
+	w.t.Helper()
+	resp, err := d.DoReportAndFetch(w.t.Context(), bytes.NewReader(body))
+	require.NoError(w.t, err)
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
-	require.NoError(h.t, err)
+	require.NoError(w.t, err)
 	if resp.StatusCode != http.StatusOK || len(answer) == 0 {
 		return resp.StatusCode, nil
 	}
 	command, err := mdm.DecodeCommand(answer)
-	require.NoError(h.t, err)
+	require.NoError(w.t, err)
 	return resp.StatusCode, command
 }
 
@@ -154,16 +227,16 @@ func report(d *enrollment.Enrollment, uuid string, more message) []byte {
 
 // next sends a report that must be accepted and answered with a command of
 // that type, or with none ("").
-func (h *host) next(d *enrollment.Enrollment, body []byte, requestType string) string {
-	h.t.Helper()
-	status, command := h.send(d, body)
-	require.Equal(h.t, http.StatusOK, status)
+func (w *world) next(d *enrollment.Enrollment, body []byte, requestType string) string {
+	w.t.Helper()
+	status, command := w.send(d, body)
+	require.Equal(w.t, http.StatusOK, status)
 	if requestType == "" {
-		require.Nil(h.t, command)
+		require.Nil(w.t, command)
 		return ""
 	}
-	require.NotNil(h.t, command)
-	require.Equal(h.t, requestType, command.Command.RequestType)
+	require.NotNil(w.t, command)
+	require.Equal(w.t, requestType, command.Command.RequestType)
 	return command.CommandUUID
 }
 
@@ -179,25 +252,25 @@ func codeReport(d *enrollment.Enrollment, uuid, code string) []byte {
 }
 
 // askedForCode enrolls a device up to the question for its code.
-func (h *host) askedForCode() (*enrollment.Enrollment, string) {
-	h.t.Helper()
-	d := h.enroll()
-	info := h.next(d, report(d, "", nil), "DeviceInformation")
-	return d, h.next(d, report(d, info, facts(d)), "ActivationLockBypassCode")
+func (w *world) askedForCode() (*enrollment.Enrollment, string) {
+	w.t.Helper()
+	d := w.enroll()
+	info := w.next(d, report(d, "", nil), "DeviceInformation")
+	return d, w.next(d, report(d, info, facts(d)), "ActivationLockBypassCode")
 }
 
-func (h *host) records(d *enrollment.Enrollment) []escrow.Record {
-	h.t.Helper()
-	records, err := h.escrow.Records(h.t.Context(), escrow.Subject{SerialNumber: d.SerialNumber()})
-	require.NoError(h.t, err)
+func (w *world) records(d *enrollment.Enrollment) []escrow.Record {
+	w.t.Helper()
+	records, err := w.escrow.Records(w.t.Context(), escrow.Subject{SerialNumber: d.SerialNumber()})
+	require.NoError(w.t, err)
 	return records
 }
 
 // stored reports whether a text stands in any file of NanoMDM's storage.
-func (h *host) stored(text string) bool {
-	h.t.Helper()
+func (w *world) stored(text string) bool {
+	w.t.Helper()
 	found := false
-	require.NoError(h.t, filepath.WalkDir(h.folder, func(path string, entry fs.DirEntry, err error) error {
+	require.NoError(w.t, filepath.WalkDir(w.settings.storage, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
@@ -208,9 +281,11 @@ func (h *host) stored(text string) bool {
 	return found
 }
 
-func (h *host) eventTypes() []engine.EventType {
+func (w *world) eventTypes() []engine.EventType {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	types := []engine.EventType{}
-	for _, e := range h.events {
+	for _, e := range w.events {
 		types = append(types, e.Type)
 	}
 	return types
@@ -219,22 +294,24 @@ func (h *host) eventTypes() []engine.EventType {
 // One device, from enrollment to the permission to lock, with escrow down when
 // the code comes.
 func TestOneDevice(t *testing.T) {
-	h := newHost(t)
-	d, ask := h.askedForCode()
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	d, ask := w.askedForCode()
 
-	h.down = true
+	w.escrowDown(true)
 	for range 2 {
-		status, _ := h.send(d, codeReport(d, ask, code))
+		status, _ := w.send(d, codeReport(d, ask, code))
 		require.Equal(t, http.StatusInternalServerError, status, "the device must send it again")
 	}
-	require.Empty(t, h.records(d))
-	require.False(t, h.stored(code))
+	require.Empty(t, w.records(d))
+	require.False(t, w.stored(code))
 
-	h.down = false
-	settings := h.next(d, codeReport(d, ask, code), "Settings")
-	held := h.records(d)
+	w.escrowDown(false)
+	settings := w.next(d, codeReport(d, ask, code), "Settings")
+	held := w.records(d)
 	require.Len(t, held, 1)
-	text, err := h.escrow.Reveal(t.Context(), escrow.Reveal{
+	text, err := w.escrow.Reveal(t.Context(), escrow.Reveal{
 		Subject: held[0].Subject, RecordID: held[0].ID, Purpose: escrow.ToUnlock,
 		Act: escrow.Act{Actor: "tester", Reason: "test"},
 	})
@@ -242,101 +319,112 @@ func TestOneDevice(t *testing.T) {
 	require.Equal(t, code, text.Reveal())
 	require.Equal(t, "iPhone17,3", held[0].Device.ProductType)
 
-	h.next(d, report(d, settings, message{"Settings": []message{{"Item": "MDMOptions", "Status": "Acknowledged"}}}), "")
-	h.next(d, report(d, "", nil), "")
-	details, err := h.engine.Device(t.Context(), d.SerialNumber())
+	w.next(d, report(d, settings, message{"Settings": []message{{"Item": "MDMOptions", "Status": "Acknowledged"}}}), "")
+	w.next(d, report(d, "", nil), "")
+	details, err := w.engine.Device(t.Context(), d.SerialNumber())
 	require.NoError(t, err)
 	require.Equal(t, activationlock.NotEnabled, details.Status)
 
-	require.True(t, h.stored(d.ID()), "the search finds what is there")
-	require.True(t, h.stored(mdmcmd.Redacted), "the report is stored without its code")
-	require.False(t, h.stored(code))
-	require.False(t, h.stored(strings.ReplaceAll(code, "-", "")))
-	require.NotContains(t, h.log.String(), code)
+	require.True(t, w.stored(d.ID()), "the search finds what is there")
+	require.True(t, w.stored(mdmcmd.Redacted), "the report is stored without its code")
+	require.False(t, w.stored(code))
+	require.False(t, w.stored(strings.ReplaceAll(code, "-", "")))
+	require.NotContains(t, w.log.String(), code)
 
 	// The stored report comes back, as from a webhook's archive.
-	before := h.records(d)
-	h.next(d, codeReport(d, ask, mdmcmd.Redacted), "")
-	require.Equal(t, before, h.records(d))
-	require.Equal(t, engine.AlreadyRedacted, h.events[len(h.events)-1].Type)
+	before := w.records(d)
+	w.next(d, codeReport(d, ask, mdmcmd.Redacted), "")
+	require.Equal(t, before, w.records(d))
+	require.Equal(t, engine.AlreadyRedacted, w.lastEvent())
 
 	// So does the one with the code.
-	h.next(d, codeReport(d, ask, code), "")
-	require.Equal(t, before, h.records(d))
+	w.next(d, codeReport(d, ask, code), "")
+	require.Equal(t, before, w.records(d))
 
-	// The device enrolls again: what it was asked is asked again.
+	// The device enrolls again: what it was asked is asked again, and NanoMDM drops
+	// the permission that it did not come for.
+	require.NoError(t, enqueue(t.Context(), w.store, d.ID(), []engine.Queued{{Plist: []byte(`<plist><dict><key>CommandUUID</key><string>old</string>
+		<key>Command</key><dict><key>RequestType</key><string>Settings</string></dict></dict></plist>`)}}))
 	require.NoError(t, d.DoEnroll(t.Context()))
-	info := h.next(d, report(d, "", nil), "DeviceInformation")
-	ask = h.next(d, report(d, info, facts(d)), "ActivationLockBypassCode")
-	h.next(d, codeReport(d, ask, code2), "Settings")
-	require.Len(t, h.records(d), 2)
-	require.False(t, h.stored(code2))
+	info := w.next(d, report(d, "", nil), "DeviceInformation")
+	ask = w.next(d, report(d, info, facts(d)), "ActivationLockBypassCode")
+	w.next(d, codeReport(d, ask, code2), "Settings")
+	require.Len(t, w.records(d), 2)
+	require.False(t, w.stored(code2))
 }
 
 // The host's own command is answered with 5 MiB, and the queue goes on.
 func TestForeignReports(t *testing.T) {
-	h := newHost(t)
-	d := h.enroll()
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	d := w.enroll()
 	own, err := mdm.DecodeCommand([]byte(`<plist><dict><key>CommandUUID</key><string>of-the-host</string>
 		<key>Command</key><dict><key>RequestType</key><string>InstalledApplicationList</string></dict></dict></plist>`))
 	require.NoError(t, err)
-	_, err = h.store.EnqueueCommand(t.Context(), []string{d.ID()}, own)
+	_, err = w.store.EnqueueCommand(t.Context(), []string{d.ID()}, own)
 	require.NoError(t, err)
-	info := h.next(d, report(d, "", nil), "DeviceInformation")
-	h.next(d, report(d, info, facts(d)), "InstalledApplicationList")
+	info := w.next(d, report(d, "", nil), "DeviceInformation")
+	w.next(d, report(d, info, facts(d)), "InstalledApplicationList")
 	applications := report(d, own.CommandUUID, message{"InstalledApplicationList": []message{{"Name": strings.Repeat("x", 5<<20)}}})
-	ask := h.next(d, applications, "ActivationLockBypassCode")
-	require.True(t, h.stored(strings.Repeat("x", 5<<20)), "the host has all of its report")
-	h.next(d, codeReport(d, ask, code), "Settings")
+	ask := w.next(d, applications, "ActivationLockBypassCode")
+	require.True(t, w.stored(strings.Repeat("x", 5<<20)), "the host has all of its report")
+	w.next(d, codeReport(d, ask, code), "Settings")
 }
 
 // One device speaks for another.
 func TestAnotherDevicesReport(t *testing.T) {
-	h := newHost(t)
-	victim, ask := h.askedForCode()
-	attacker := h.enroll()
-	status, _ := h.send(attacker, codeReport(victim, ask, code2))
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	victim, ask := w.askedForCode()
+	attacker := w.enroll()
+	status, _ := w.send(attacker, codeReport(victim, ask, code2))
 	require.Equal(t, http.StatusInternalServerError, status, "NanoMDM's own check")
-	require.Empty(t, h.records(victim))
+	require.Empty(t, w.records(victim))
 
 	// The engine does not believe it even where NanoMDM's check is missing.
 	own := &mdm.CommandResults{}
 	require.NoError(t, plist.Unmarshal(codeReport(victim, ask, code2), own))
 	own.Raw = codeReport(victim, ask, code2)
-	d := &decorator{engine: h.engine, store: h.store, CheckinAndCommandService: &nothing{}}
+	d := &decorator{engine: w.engine, store: w.store, pusher: w, CheckinAndCommandService: &nothing{}}
 	_, err := d.CommandAndReportResults(attacker.NewMDMRequest(t.Context()), own)
 	require.NoError(t, err)
-	require.Equal(t, engine.NotBelieved, h.events[len(h.events)-1].Type)
+	require.Equal(t, engine.NotBelieved, w.lastEvent())
 	require.NotContains(t, string(own.Raw), code2)
-	require.Empty(t, h.records(victim))
-	require.Empty(t, h.records(attacker))
+	require.Empty(t, w.records(victim))
+	require.Empty(t, w.records(attacker))
 
-	h.next(victim, codeReport(victim, ask, code), "Settings")
+	w.next(victim, codeReport(victim, ask, code), "Settings")
 }
 
 // A device names the serial number of another one.
 func TestForgedSerialNumber(t *testing.T) {
-	h := newHost(t)
-	victim, ask := h.askedForCode()
-	h.next(victim, codeReport(victim, ask, code), "Settings")
-	attacker := h.enroll()
-	info := h.next(attacker, report(attacker, "", nil), "DeviceInformation")
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	victim, ask := w.askedForCode()
+	w.next(victim, codeReport(victim, ask, code), "Settings")
+	attacker := w.enroll()
+	info := w.next(attacker, report(attacker, "", nil), "DeviceInformation")
 	lie := facts(attacker)
 	lie["QueryResponses"].(message)["SerialNumber"] = victim.SerialNumber()
-	ask = h.next(attacker, report(attacker, info, lie), "ActivationLockBypassCode")
-	h.next(attacker, codeReport(attacker, ask, code2), "Settings")
-	require.Contains(t, h.eventTypes(), engine.SerialDisputed)
-	held := h.records(victim)
+	ask = w.next(attacker, report(attacker, info, lie), "ActivationLockBypassCode")
+	w.next(attacker, codeReport(attacker, ask, code2), "Settings")
+	require.Contains(t, w.eventTypes(), engine.SerialDisputed)
+	held := w.records(victim)
 	require.Len(t, held, 1, "the attacker's code is filed under its own serial number")
 	require.Equal(t, victim.ID(), held[0].EnrollmentID)
-	require.Len(t, h.records(attacker), 1)
+	require.Len(t, w.records(attacker), 1)
 }
 
 // What would end NanoMDM's process, or put a code into its log, does not reach
 // it.
 func TestGuard(t *testing.T) {
-	h := newHost(t)
-	d, ask := h.askedForCode()
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	d, ask := w.askedForCode()
 	killer, err := hex.DecodeString("62706c6973743030a10008000000000000010100000000000000010000000000000000000000000000000a")
 	require.NoError(t, err)
 	for name, test := range map[string]struct {
@@ -352,19 +440,19 @@ func TestGuard(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			status, _ := h.send(d, test.body)
+			status, _ := w.send(d, test.body)
 			require.Equal(t, test.status, status)
-			require.NotContains(t, h.log.String(), code)
+			require.NotContains(t, w.log.String(), code)
 		})
 	}
-	request, err := http.NewRequest(http.MethodPut, h.url, bytes.NewReader(report(d, "", nil)))
+	request, err := http.NewRequest(http.MethodPut, w.url, bytes.NewReader(report(d, "", nil)))
 	require.NoError(t, err)
 	request.Header.Set("Mdm-Signature", "MIQ=") // two bytes that end a process whose CMS reader is old
 	resp, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
 	resp.Body.Close()
 	require.Equal(t, http.StatusBadRequest, resp.StatusCode)
-	h.next(d, codeReport(d, ask, code), "Settings")
+	w.next(d, codeReport(d, ask, code), "Settings")
 }
 
 // nothing is a service that does nothing, in place of NanoMDM's.

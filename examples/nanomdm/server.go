@@ -2,12 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"sync"
+	"time"
 
 	"github.com/micromdm/nanolib/log"
 	httpmdm "github.com/micromdm/nanomdm/http/mdm"
+	"github.com/micromdm/nanomdm/push"
 	"github.com/micromdm/nanomdm/service"
 	"github.com/micromdm/nanomdm/service/certauth"
 	"github.com/micromdm/nanomdm/service/nanomdm"
@@ -17,11 +22,43 @@ import (
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
+// serve serves devices and administrators, and works off what is due at an
+// interval, until the context ends; then it waits for what is under way.
+func (h *host) serve(ctx context.Context, listener net.Listener, every time.Duration) error {
+	ctx, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() {
+		// Its error is the context's; what fails on the way is an event.
+		_ = h.engine.Run(ctx, every, dueAtOnce, h.deliver)
+	})
+
+	server := &http.Server{Handler: h.handler, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: time.Minute}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	return server.Shutdown(patient)
+}
+
+const (
+	// dueAtOnce is how many devices that are due one look works off.
+	dueAtOnce = 100
+	// shutdownTimeout is how long requests that are under way have to end. An unlock
+	// that is cut off goes on after the next start.
+	shutdownTimeout = 45 * time.Second
+)
+
 // newHandler builds NanoMDM's handler for devices with the engine inside.
-func newHandler(store storage.AllStorage, e *engine.Engine, verifier httpmdm.CertVerifier, logger log.Logger) http.Handler {
-	logger = discreet{logger}
-	var mdm service.CheckinAndCommandService = nanomdm.New(store, nanomdm.WithLogger(logger))
-	mdm = &decorator{mdm, e, store}
+func newHandler(store storage.AllStorage, e *engine.Engine, pusher push.Pusher, verifier httpmdm.CertVerifier, logger log.Logger) http.Handler {
+	var mdm service.CheckinAndCommandService = nanomdm.New(store, nanomdm.WithLogger(logger), nanomdm.WithUserAuthenticate(nanomdm.NewUAService(store, false)))
+	mdm = &decorator{mdm, e, store, pusher}
 	mdm = certauth.New(mdm, store, certauth.WithLogger(logger)) // outermost: who is it?
 
 	var h http.Handler = httpmdm.CheckinAndCommandHandler(mdm, logger)
