@@ -60,6 +60,9 @@ type outside struct {
 	certificates storage.PushCertStore
 }
 
+// connections to a database server there are at most.
+const connections = 16
+
 // newHost opens files and database, and starts nothing.
 func newHost(ctx context.Context, s settings, o outside) (*host, error) {
 	nano := discreet{o.nano}
@@ -129,6 +132,7 @@ func (h *host) open(ctx context.Context, s settings, o outside) error {
 		if h.db, dialect, err = operator.OpenDatabase(ctx, strings.TrimSpace(address)); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
+		h.db.SetMaxOpenConns(connections)
 	}
 	store, err := sqlstore.New(h.db, dialect)
 	if err != nil {

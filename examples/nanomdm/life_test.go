@@ -26,7 +26,9 @@ import (
 	"github.com/activationlock/sdk/activationlock/activationlocktest"
 	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/engine"
+	"github.com/activationlock/sdk/activationlock/sqlstore"
 	"github.com/activationlock/sdk/bypasscode/escrow"
+	"github.com/activationlock/sdk/examples/internal/database"
 )
 
 // signing is how a device talks: it signs what it sends, and what the server
@@ -130,7 +132,17 @@ func (w *world) call(method, path, body string) (int, string) {
 // need the push certificate. Escrow fails once, and the program is stopped twice.
 func TestLife(t *testing.T) {
 	t.Parallel()
+	for _, dialect := range database.Dialects {
+		t.Run(string(dialect), func(t *testing.T) {
+			t.Parallel()
+			life(t, dialect)
+		})
+	}
+}
+
+func life(t *testing.T, dialect sqlstore.Dialect) {
 	w := newWorld(t)
+	w.useDatabase(dialect)
 	apple := activationlocktest.NewApple(activationlocktest.AppleConfig{Now: w.clock})
 	server, err := apple.Start()
 	require.NoError(t, err)
@@ -270,6 +282,9 @@ func TestLife(t *testing.T) {
 	}
 	require.True(t, w.stored(phone.ID()))
 	require.False(t, w.stored(secret))
+	if dialect != sqlstore.SQLite {
+		return
+	}
 	files, err := filepath.Glob(w.settings.db + "*")
 	require.NoError(t, err)
 	require.NotEmpty(t, files)

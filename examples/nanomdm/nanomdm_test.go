@@ -29,8 +29,10 @@ import (
 
 	"github.com/activationlock/sdk/activationlock"
 	"github.com/activationlock/sdk/activationlock/engine"
+	"github.com/activationlock/sdk/activationlock/sqlstore"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
+	"github.com/activationlock/sdk/examples/internal/database"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -44,6 +46,7 @@ type world struct {
 	*host
 	t        *testing.T
 	settings settings
+	dialect  sqlstore.Dialect
 	outside  outside
 	url      string
 	log      journal // of NanoMDM
@@ -130,7 +133,7 @@ const (
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	folder := t.TempDir()
-	w := &world{t: t, now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), pushed: make(chan string, 99)}
+	w := &world{t: t, dialect: sqlstore.SQLite, now: time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC), pushed: make(chan string, 99)}
 	w.settings = settings{
 		storage: filepath.Join(folder, "nanomdm"), db: filepath.Join(folder, "codes.db"),
 		key: filepath.Join(folder, "escrow.key"), apiKey: filepath.Join(folder, "api.key"),
@@ -165,12 +168,43 @@ func (w *world) start() {
 	w.url = server.URL + "/mdm"
 }
 
+// useDatabase has the program keep everything in a database of a kind.
+func (w *world) useDatabase(dialect sqlstore.Dialect) {
+	w.t.Helper()
+	w.dialect = dialect
+	if dialect == sqlstore.SQLite {
+		return
+	}
+	address := database.New(w.t, dialect).Source
+	if dialect == sqlstore.MySQL {
+		address = "mysql://" + address
+	}
+	w.settings.dsnFile, w.settings.db = w.settings.db, ""
+	require.NoError(w.t, os.WriteFile(w.settings.dsnFile, []byte(address+"\n"), 0o600))
+}
+
+// failing has a database refuse new codes, until its second statement.
+var failing = map[sqlstore.Dialect][2]string{
+	sqlstore.SQLite: {
+		"CREATE TRIGGER down BEFORE INSERT ON activationlock_codes BEGIN SELECT RAISE(FAIL, 'down'); END",
+		"DROP TRIGGER down",
+	},
+	sqlstore.PostgreSQL: {
+		"ALTER TABLE activationlock_codes ADD CONSTRAINT down CHECK (false) NOT VALID",
+		"ALTER TABLE activationlock_codes DROP CONSTRAINT down",
+	},
+	sqlstore.MySQL: {
+		"CREATE TRIGGER down BEFORE INSERT ON activationlock_codes FOR EACH ROW SIGNAL SQLSTATE '45000'",
+		"DROP TRIGGER down",
+	},
+}
+
 // escrowDown has the database refuse codes, or no longer.
 func (w *world) escrowDown(down bool) {
 	w.t.Helper()
-	statement := "DROP TRIGGER down"
+	statement := failing[w.dialect][1]
 	if down {
-		statement = "CREATE TRIGGER down BEFORE INSERT ON activationlock_codes BEGIN SELECT RAISE(FAIL, 'down'); END"
+		statement = failing[w.dialect][0]
 	}
 	_, err := w.db.Exec(statement)
 	require.NoError(w.t, err)
