@@ -36,10 +36,14 @@ func (h *host) api(password string, nano log.Logger) http.Handler {
 	return nanolibhttp.NewSimpleBasicAuthHandler(authorized, "nanomdm", password, "nanomdm")
 }
 
+// reportTimeout is how long a report may take: a fleet can be large.
+const reportTimeout = 10 * time.Minute
+
 // report writes a table of all devices.
 func (h *host) report(w http.ResponseWriter, r *http.Request) {
 	language := activationlock.Language(r.FormValue("language"))
 	rows := inventory.Rows(r.Context(), h.records, inventory.Query{Sort: inventory.BySerialNumber, Filter: inventory.Filter{Live: true}})
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(reportTimeout)) // else the server's holds
 	w.Header().Set("Content-Type", "text/csv; charset=utf-8")
 	if _, err := inventory.WriteCSV(w, rows, language); err != nil {
 		h.logger.ErrorContext(r.Context(), "report", "error", err)
@@ -217,7 +221,7 @@ func (h *host) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, bypass.ErrNotInHand):
 		writeError(w, http.StatusBadRequest, "inHand has to be true: a lock that is removed from afar helps a thief")
 	default:
-		h.logger.ErrorContext(r.Context(), "api", "path", r.URL.Path, "error", err)
+		h.logger.ErrorContext(r.Context(), "api", "call", r.Pattern, "error", err)
 		writeError(w, http.StatusInternalServerError, "this failed; the log says why")
 	}
 }

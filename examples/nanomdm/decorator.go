@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/micromdm/nanomdm/mdm"
-	"github.com/micromdm/nanomdm/push"
 	"github.com/micromdm/nanomdm/service"
 	"github.com/micromdm/nanomdm/service/certauth"
-	"github.com/micromdm/nanomdm/storage"
 
 	"github.com/activationlock/sdk/activationlock/engine"
 )
@@ -20,12 +17,7 @@ import (
 // sends its report again.
 type decorator struct {
 	service.CheckinAndCommandService // NanoMDM's own
-	engine                           *engine.Engine
-	store                            interface {
-		storage.CertAuthRetriever
-		storage.CommandEnqueuer
-	}
-	pusher push.Pusher
+	*host
 }
 
 func (d *decorator) Authenticate(r *mdm.Request, m *mdm.Authenticate) error {
@@ -49,7 +41,7 @@ func (d *decorator) checkin(r *mdm.Request, e *mdm.Enrollment, raw []byte, err e
 	from, outcome, err := d.handle(r, e, raw, d.engine.HandleCheckin)
 	if len(outcome.Commands) > 0 { // nothing else makes the device ask for them
 		if err := wake(r.Context(), d.pusher, from.ID); err != nil {
-			slog.ErrorContext(r.Context(), "device not pushed", "enrollment", from.ID, "error", err)
+			d.logger.ErrorContext(r.Context(), "device not pushed", "enrollment", from.ID, "error", err)
 		}
 	}
 	return err
@@ -79,7 +71,7 @@ func (d *decorator) handle(r *mdm.Request, e *mdm.Enrollment, raw []byte, handle
 	}
 	outcome, err := handle(ctx, from, raw)
 	if err := enqueue(ctx, d.store, from.ID, outcome.Commands); err != nil { // the engine asks again what got lost
-		slog.ErrorContext(ctx, "command not queued", "enrollment", from.ID, "error", err)
+		d.logger.ErrorContext(ctx, "command not queued", "enrollment", from.ID, "error", err)
 	}
 	return from, outcome, err
 }

@@ -89,7 +89,7 @@ func newHost(ctx context.Context, s settings, o outside) (*host, error) {
 		return nil, errors.Join(err, h.close())
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/mdm", newHandler(h.store, h.engine, h.pusher, o.verifier, nano))
+	mux.Handle("/mdm", h.devices(o.verifier, nano))
 	if password != "" {
 		mux.Handle("/v1/", h.api(password, nano))
 	}

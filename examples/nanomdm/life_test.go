@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/micromdm/nanomdm/mdm"
 	"github.com/micromdm/nanomdm/storage"
 	"github.com/micromdm/nanomdm/test"
 	"github.com/micromdm/nanomdm/test/protocol"
@@ -29,6 +30,7 @@ import (
 	"github.com/activationlock/sdk/activationlock/sqlstore"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/examples/internal/database"
+	"github.com/activationlock/sdk/inventory"
 )
 
 // signing is how a device talks: it signs what it sends, and what the server
@@ -252,26 +254,44 @@ func life(t *testing.T, dialect sqlstore.Dialect) {
 		said = append(said, body)
 	}
 	status, _ = w.call(http.MethodPost, "/v1/activationlock/XXFAKE0SER9/unlock", `{"actor": "ada", "reason": "left", "inHand": true}`)
-	require.NotEqual(t, http.StatusOK, status)
+	require.Equal(t, http.StatusNotFound, status)
 	require.Empty(t, apple.Requests())
 
+	// Apple is busy at first, and the ticker goes on with it.
 	certificates.certificate = certificate
-	status, body = w.call(http.MethodPost, path+"/unlock", `{"actor": "ada@example.org", "reason": "its user left", "inHand": true}`)
+	apple.Script(activationlocktest.UnlockService, activationlocktest.Fault{Status: http.StatusServiceUnavailable})
+	const wish = `{"actor": "ada@example.org", "reason": "its user left", "inHand": true}`
+	var began, same, done action
+	status, body = w.call(http.MethodPost, path+"/unlock", wish)
 	require.Equal(t, http.StatusOK, status, body)
+	require.NoError(t, json.Unmarshal([]byte(body), &began))
+	require.Equal(t, bypass.Active, began.State, body)
+	require.NotEmpty(t, began.Warning)
+	status, body = w.call(http.MethodPost, path+"/unlock", wish)
+	require.Equal(t, http.StatusConflict, status, body)
+	require.NoError(t, json.Unmarshal([]byte(body), &same))
+	require.Equal(t, began.ID, same.ID)
+	require.Len(t, apple.Requests(), 1)
+	w.pass(began.NextAt.Sub(w.clock()))
+	_, err = w.engine.Tick(t.Context(), dueAtOnce)
+	require.NoError(t, err)
+	status, body = w.call(http.MethodGet, path, "")
+	require.Equal(t, http.StatusOK, status)
 	said = append(said, body)
-	var done action
-	require.NoError(t, json.Unmarshal([]byte(body), &done))
+	require.NoError(t, json.Unmarshal([]byte(body), &seen))
+	done = *seen.LastUnlock
+	require.Equal(t, began.ID, done.ID)
 	require.Equal(t, bypass.Done, done.State, body)
-	require.NotEmpty(t, done.Warning)
+	require.Equal(t, "ada@example.org", done.By)
 	require.Equal(t, activationlocktest.NotLocked, apple.Lock("XXFAKE0SER1").Kind)
 	require.Equal(t, engine.Unlocked, w.lastEvent())
 	lock := details().Lock
 	require.Equal(t, activationlock.Off, lock.State)
 	require.Equal(t, activationlock.SourceUnlockCall, lock.Source)
 	requests := apple.Requests()
-	require.Len(t, requests, 1)
-	require.Equal(t, http.StatusOK, requests[0].Status)
-	require.Contains(t, requests[0].QueryKeys, "imei")
+	require.Len(t, requests, 2)
+	require.Equal(t, http.StatusOK, requests[1].Status)
+	require.Contains(t, requests[1].QueryKeys, "imei")
 
 	// The code is where it belongs, and nowhere else.
 	secret := phone.Code().Reveal()
@@ -293,6 +313,46 @@ func life(t *testing.T, dialect sqlstore.Dialect) {
 		require.NoError(t, err)
 		require.False(t, bytes.Contains(content, []byte(secret)), file)
 	}
+}
+
+// The engine comes to a NanoMDM that has devices already.
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.start()
+	phone, err := activationlocktest.NewDevice(activationlocktest.DeviceConfig{SerialNumber: "XXFAKE0SER1", Supervised: true, Topic: topic, Now: w.clock})
+	require.NoError(t, err)
+	client := &http.Client{Transport: newSigning(t)}
+	messages, err := phone.Enroll()
+	require.NoError(t, err)
+	require.NoError(t, phone.CheckIn(t.Context(), client, w.url, messages))
+	w.pushedTo(phone.ID())
+	require.NoError(t, w.store.ClearQueue(&mdm.Request{EnrollID: &mdm.EnrollID{Type: mdm.Device, ID: phone.ID()}}))
+
+	w.settings.db += "2" // of which the engine knows nothing
+	w.start()
+	_, err = w.engine.Device(t.Context(), phone.ID())
+	require.ErrorIs(t, err, inventory.ErrNotFound)
+	for _, want := range []engine.AdoptResult{{Adopted: 1}, {Known: 1}} {
+		result, err := w.adopt(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, result)
+	}
+	w.pass(24 * time.Hour)
+	batches, err := w.engine.Tick(t.Context(), dueAtOnce)
+	require.NoError(t, err)
+	require.Len(t, batches, 1)
+	require.NoError(t, w.deliver(t.Context(), batches[0]))
+	w.pushedTo(phone.ID())
+	commands, err := phone.Poll(t.Context(), client, w.url)
+	require.NoError(t, err)
+	require.Equal(t, 3, commands)
+	require.Contains(t, w.eventTypes(), engine.CodeCaptured)
+
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = w.adopt(ended)
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 // What is under way when the program is to stop comes to its end.

@@ -55,6 +55,7 @@ type settings struct {
 	auditKey, apiKey           string
 	organization, topic        string
 	every                      time.Duration
+	adopt                      bool
 }
 
 func main() {
@@ -94,6 +95,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	f.StringVar(&s.organization, "organization", "", "`name` that Apple is told with each unlock (required)")
 	f.StringVar(&s.topic, "topic", "", "push `topic` whose certificate lifts locks: com.apple.mgmt.External.… (required)")
 	f.DurationVar(&s.every, "every", time.Minute, "`time` between two looks at which devices are due")
+	f.BoolVar(&s.adopt, "adopt", false, "first take in the devices that NanoMDM's storage had before; they are asked within a day")
 	f.Usage = func() {
 		fmt.Fprint(stderr, "Usage: nanomdm -ca FILE -storage FOLDER -db FILE|-dsn-file FILE -key FILE -organization NAME -topic TOPIC [flags]\n\nNanoMDM that keeps Activation Locks safe.\n\n")
 		f.PrintDefaults()
@@ -141,6 +143,13 @@ func run(ctx context.Context, s settings) error {
 	h, err := newHost(ctx, s, outside{verifier: verifier, logger: slog.Default(), nano: stdlogfmt.New()})
 	if err != nil {
 		return err
+	}
+	if s.adopt {
+		fleet, err := h.adopt(ctx)
+		if err != nil {
+			return errors.Join(err, h.close())
+		}
+		slog.Info("devices taken in", "new", fleet.Adopted, "known", fleet.Known, "invalid", fleet.Invalid)
 	}
 	listener, err := net.Listen("tcp", s.listen)
 	if err != nil {

@@ -25,7 +25,7 @@ func TestFlags(t *testing.T) {
 	_, err = parse([]string{"-h"}, &out)
 	require.ErrorIs(t, err, flag.ErrHelp)
 	for _, name := range []string{
-		"-listen", "-ca", "-storage", "-db", "-dsn-file", "-key", "-recipient", "-audit-key", "-api-key", "-organization", "-topic", "-every", dsnVariable,
+		"-listen", "-ca", "-storage", "-db", "-dsn-file", "-key", "-recipient", "-audit-key", "-api-key", "-organization", "-topic", "-every", "-adopt", dsnVariable,
 	} {
 		require.Contains(t, out.String(), name)
 	}

@@ -160,10 +160,10 @@ func (w *world) start() {
 	var err error
 	w.host, err = newHost(w.t.Context(), w.settings, w.outside)
 	require.NoError(w.t, err)
-	server := httptest.NewServer(w.handler)
+	started, server := w.host, httptest.NewServer(w.handler)
 	w.t.Cleanup(func() {
 		server.Close()
-		require.NoError(w.t, w.close())
+		require.NoError(w.t, started.close())
 	})
 	w.url = server.URL + "/mdm"
 }
@@ -421,7 +421,7 @@ func TestAnotherDevicesReport(t *testing.T) {
 	own := &mdm.CommandResults{}
 	require.NoError(t, plist.Unmarshal(codeReport(victim, ask, code2), own))
 	own.Raw = codeReport(victim, ask, code2)
-	d := &decorator{engine: w.engine, store: w.store, pusher: w, CheckinAndCommandService: &nothing{}}
+	d := &decorator{&nothing{}, w.host}
 	_, err := d.CommandAndReportResults(attacker.NewMDMRequest(t.Context()), own)
 	require.NoError(t, err)
 	require.Equal(t, engine.NotBelieved, w.lastEvent())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -12,13 +13,10 @@ import (
 
 	"github.com/micromdm/nanolib/log"
 	httpmdm "github.com/micromdm/nanomdm/http/mdm"
-	"github.com/micromdm/nanomdm/push"
 	"github.com/micromdm/nanomdm/service"
 	"github.com/micromdm/nanomdm/service/certauth"
 	"github.com/micromdm/nanomdm/service/nanomdm"
-	"github.com/micromdm/nanomdm/storage"
 
-	"github.com/activationlock/sdk/activationlock/engine"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -44,7 +42,10 @@ func (h *host) serve(ctx context.Context, listener net.Listener, every time.Dura
 	}
 	patient, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
-	return server.Shutdown(patient)
+	if err := server.Shutdown(patient); err != nil {
+		return fmt.Errorf("stop, with requests under way: %w", err)
+	}
+	return nil
 }
 
 const (
@@ -55,17 +56,18 @@ const (
 	shutdownTimeout = 45 * time.Second
 )
 
-// newHandler builds NanoMDM's handler for devices with the engine inside.
-func newHandler(store storage.AllStorage, e *engine.Engine, pusher push.Pusher, verifier httpmdm.CertVerifier, logger log.Logger) http.Handler {
-	var mdm service.CheckinAndCommandService = nanomdm.New(store, nanomdm.WithLogger(logger), nanomdm.WithUserAuthenticate(nanomdm.NewUAService(store, false)))
-	mdm = &decorator{mdm, e, store, pusher}
-	mdm = certauth.New(mdm, store, certauth.WithLogger(logger)) // outermost: who is it?
+// devices is NanoMDM's handler for devices with the engine inside.
+func (h *host) devices(verifier httpmdm.CertVerifier, logger log.Logger) http.Handler {
+	var mdm service.CheckinAndCommandService = nanomdm.New(h.store, nanomdm.WithLogger(logger),
+		nanomdm.WithUserAuthenticate(nanomdm.NewUAService(h.store, false)))
+	mdm = &decorator{mdm, h}
+	mdm = certauth.New(mdm, h.store, certauth.WithLogger(logger)) // outermost: who is it?
 
-	var h http.Handler = httpmdm.CheckinAndCommandHandler(mdm, logger)
-	h = httpmdm.CertVerifyMiddleware(h, verifier, logger)
-	h = httpmdm.CertExtractMdmSignatureMiddleware(h,
+	var handler http.Handler = httpmdm.CheckinAndCommandHandler(mdm, logger)
+	handler = httpmdm.CertVerifyMiddleware(handler, verifier, logger)
+	handler = httpmdm.CertExtractMdmSignatureMiddleware(handler,
 		httpmdm.MdmSignatureVerifierFunc(mdmcmd.VerifySignature), httpmdm.SigLogWithLogger(logger))
-	return guard(h)
+	return guard(handler)
 }
 
 // maxBody is the largest body that is read. Reports of large application lists
