@@ -236,21 +236,19 @@ func life(t *testing.T, dialect sqlstore.Dialect) {
 	require.Contains(t, report, "Ingeschakeld met bypass-code")
 	said := []string{body, report}
 
-	for wish, want := range map[string]int{
-		`{"actor": "ada", "reason": "left", "inHand": false}`:                               http.StatusBadRequest,
-		`{"actor": "", "reason": "left", "inHand": true}`:                                   http.StatusBadRequest,
-		`{"actor": "ada", "reason": "code ` + phone.Code().Reveal() + `", "inHand": true}`:  http.StatusBadRequest,
-		`{"actor": "ada", "reason": "left", "inhand": true, "more": 1}`:                     http.StatusBadRequest,
-		`{"actor": "ada", "reason": "there is no certificate yet", "inHand": true}`:         http.StatusServiceUnavailable,
-		`{"actor": "` + strings.Repeat("a", 2<<20) + `", "reason": "left", "inHand": true}`: http.StatusBadRequest,
+	status, body = w.call(http.MethodPost, path+"/unlock", `{"actor": "ada", "reason": "there is no certificate yet", "inHand": true}`)
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	said = append(said, body)
+	certificates.certificate = certificate
+	for _, wish := range []string{
+		`{"actor": "ada", "reason": "left", "inHand": false}`,
+		`{"actor": "", "reason": "left", "inHand": true}`,
+		`{"actor": "ada", "reason": "code ` + phone.Code().Reveal() + `", "inHand": true}`,
+		`{"actor": "ada", "reason": "left", "inHand": true, "more": 1}`,
+		`{"actor": "` + strings.Repeat("a", 2<<20) + `", "reason": "left", "inHand": true}`,
 	} {
-		if want == http.StatusBadRequest {
-			certificates.certificate = certificate
-		} else {
-			certificates.certificate = nil
-		}
 		status, body := w.call(http.MethodPost, path+"/unlock", wish)
-		require.Equal(t, want, status, body)
+		require.Equal(t, http.StatusBadRequest, status, body)
 		said = append(said, body)
 	}
 	status, _ = w.call(http.MethodPost, "/v1/activationlock/XXFAKE0SER9/unlock", `{"actor": "ada", "reason": "left", "inHand": true}`)
@@ -258,7 +256,6 @@ func life(t *testing.T, dialect sqlstore.Dialect) {
 	require.Empty(t, apple.Requests())
 
 	// Apple is busy at first, and the ticker goes on with it.
-	certificates.certificate = certificate
 	apple.Script(activationlocktest.UnlockService, activationlocktest.Fault{Status: http.StatusServiceUnavailable})
 	const wish = `{"actor": "ada@example.org", "reason": "its user left", "inHand": true}`
 	var began, same, done action
