@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -65,6 +66,9 @@ const connections = 16
 
 // newHost opens files and database, and starts nothing.
 func newHost(ctx context.Context, s settings, o outside) (*host, error) {
+	if err := makePrivate(s.storage); err != nil {
+		return nil, fmt.Errorf("-storage: %w", err)
+	}
 	nano := discreet{o.nano}
 	h := &host{store: diskv.New(s.storage), pusher: o.pusher, logger: o.logger}
 	if h.pusher == nil {
@@ -95,6 +99,19 @@ func newHost(ctx context.Context, s settings, o outside) (*host, error) {
 	}
 	h.handler = mux
 	return h, nil
+}
+
+// makePrivate makes a folder that is closed to others, if it is missing: NanoMDM
+// does not close its files, of which one is the key of the push certificate.
+func makePrivate(folder string) error {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Stat(folder)
+	if err == nil && info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		err = fmt.Errorf("others can open the folder; what mends it: chmod 700 %q", folder)
+	}
+	return err
 }
 
 // open opens the database and makes what stands on it.

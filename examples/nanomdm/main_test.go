@@ -65,7 +65,8 @@ func TestFiles(t *testing.T) {
 			s.auditKey = s.apiKey
 			return nil
 		},
-		"open -db": func(s *settings) error { return os.WriteFile(s.db, nil, 0o644) },
+		"chmod 700": func(s *settings) error { return os.Mkdir(s.storage, 0o755) },
+		"open -db":  func(s *settings) error { return os.WriteFile(s.db, nil, 0o644) },
 		"read -dsn-file": func(s *settings) error {
 			s.db, s.dsnFile = "", filepath.Join(s.storage, "missing")
 			return nil
