@@ -245,7 +245,7 @@ func life(t *testing.T, dialect sqlstore.Dialect) {
 		`{"actor": "", "reason": "left", "inHand": true}`,
 		`{"actor": "ada", "reason": "code ` + phone.Code().Reveal() + `", "inHand": true}`,
 		`{"actor": "ada", "reason": "left", "inHand": true, "more": 1}`,
-		`{"actor": "` + strings.Repeat("a", 2<<20) + `", "reason": "left", "inHand": true}`,
+		strings.Repeat(" ", 2<<20) + `{"actor": "ada", "reason": "left", "inHand": true}`,
 	} {
 		status, body := w.call(http.MethodPost, path+"/unlock", wish)
 		require.Equal(t, http.StatusBadRequest, status, body)

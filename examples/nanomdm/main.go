@@ -8,7 +8,8 @@
 //	    -organization "Example School" -topic com.apple.mgmt.External.example -api-key api.key
 //
 // Devices want HTTPS: put a proxy with a certificate in front of it, as in front
-// of NanoMDM. It stops on an interrupt, after what is under way.
+// of NanoMDM. It stops on an interrupt, after what is under way. Start one of it
+// for a fleet: NanoMDM's storage is a folder here, which servers cannot share.
 //
 // For administrators there is, with user nanomdm and the API key as password:
 //
@@ -68,6 +69,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second interrupt ends it at once
 	if err := run(ctx, s); err != nil {
 		fmt.Fprintln(os.Stderr, "nanomdm:", err)
 		os.Exit(1)

@@ -83,3 +83,20 @@ func TestFiles(t *testing.T) {
 		require.False(t, strings.Contains(err.Error(), password), "%v", err)
 	}
 }
+
+// Without a flag, the environment has the address of the database, which no error
+// tells.
+func TestEnvironment(t *testing.T) {
+	args := []string{"-ca", "ca.pem", "-storage", "s", "-key", "escrow.key", "-organization", "Example School", "-topic", topic}
+	var out bytes.Buffer
+	_, err := parse(args, &out)
+	require.ErrorContains(t, err, dsnVariable)
+	t.Setenv(dsnVariable, "postgresql:secret")
+	_, err = parse(args, &out)
+	require.NoError(t, err)
+	w := newWorld(t)
+	w.settings.db = ""
+	_, err = newHost(t.Context(), w.settings, w.outside)
+	require.ErrorContains(t, err, dsnVariable+": want postgres://")
+	require.NotContains(t, err.Error(), "secret")
+}

@@ -32,7 +32,8 @@ func (h *host) serve(ctx context.Context, listener net.Listener, every time.Dura
 		_ = h.engine.Run(ctx, every, dueAtOnce, h.deliver)
 	})
 
-	server := &http.Server{Handler: h.handler, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: time.Minute}
+	// An unlock makes up to four calls to Apple.
+	server := &http.Server{Handler: h.handler, ReadTimeout: time.Minute, WriteTimeout: 3 * time.Minute, IdleTimeout: time.Minute}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	select {
