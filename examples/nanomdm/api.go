@@ -24,8 +24,8 @@ func (h *host) api(password string, nano log.Logger) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/v1/pushcert", httpapi.NewStorePushCertHandler(h.store, nano))
 	mux.Handle("/v1/push/", http.StripPrefix("/v1/push/", httpapi.PushToIDsHandler(h.pusher, nano, httpapi.PathIDGetter)))
-	mux.Handle("/v1/enqueue/", http.StripPrefix("/v1/enqueue/",
-		httpapi.RawCommandEnqueueToIDsHandler(h.store, h.pusher, nano, httpapi.PathIDGetter)))
+	mux.Handle("/v1/enqueue/", guard(http.StripPrefix("/v1/enqueue/",
+		httpapi.RawCommandEnqueueToIDsHandler(h.store, h.pusher, nano, httpapi.PathIDGetter))))
 	// NanoMDM's /v1/escrowkeyunlock is left out: it goes past escrow and audit.
 	mux.HandleFunc("GET /v1/activationlock/report.csv", h.report)
 	mux.HandleFunc("GET /v1/activationlock/{serial}", h.device)

@@ -417,6 +417,13 @@ func TestAPIIsClosed(t *testing.T) {
 	status, body := w.call(http.MethodGet, "/v1/activationlock/XXFAKE0SER1", "")
 	require.Equal(t, http.StatusNotFound, status, body)
 
+	// What NanoMDM cannot parse neither ends the process nor gets into the log.
+	status, _ = w.call(http.MethodPut, "/v1/enqueue/x", "bplist00\xa0\x08")
+	require.Equal(t, http.StatusBadRequest, status)
+	w.call(http.MethodPut, "/v1/enqueue/x", "<plist><dict><key>CommandUUID</key><integer>1</integer><key>PIN</key><string>geheim</string></dict></plist>")
+	require.Contains(t, w.log.String(), "not readable")
+	require.NotContains(t, w.log.String(), "geheim")
+
 	w = newWorld(t)
 	w.settings.apiKey = ""
 	w.start()

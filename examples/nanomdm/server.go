@@ -13,6 +13,7 @@ import (
 
 	"github.com/micromdm/nanolib/log"
 	httpmdm "github.com/micromdm/nanomdm/http/mdm"
+	"github.com/micromdm/nanomdm/mdm"
 	"github.com/micromdm/nanomdm/service"
 	"github.com/micromdm/nanomdm/service/certauth"
 	"github.com/micromdm/nanomdm/service/nanomdm"
@@ -59,12 +60,12 @@ const (
 
 // devices is NanoMDM's handler for devices with the engine inside.
 func (h *host) devices(verifier httpmdm.CertVerifier, logger log.Logger) http.Handler {
-	var mdm service.CheckinAndCommandService = nanomdm.New(h.store, nanomdm.WithLogger(logger),
+	var inner service.CheckinAndCommandService = nanomdm.New(h.store, nanomdm.WithLogger(logger),
 		nanomdm.WithUserAuthenticate(nanomdm.NewUAService(h.store, false)))
-	mdm = &decorator{mdm, h}
-	mdm = certauth.New(mdm, h.store, certauth.WithLogger(logger)) // outermost: who is it?
+	inner = &decorator{inner, h}
+	inner = certauth.New(inner, h.store, certauth.WithLogger(logger)) // outermost: who is it?
 
-	var handler http.Handler = httpmdm.CheckinAndCommandHandler(mdm, logger)
+	var handler http.Handler = httpmdm.CheckinAndCommandHandler(inner, logger)
 	handler = httpmdm.CertVerifyMiddleware(handler, verifier, logger)
 	handler = httpmdm.CertExtractMdmSignatureMiddleware(handler,
 		httpmdm.MdmSignatureVerifierFunc(mdmcmd.VerifySignature), httpmdm.SigLogWithLogger(logger))
@@ -96,7 +97,8 @@ func guard(next http.Handler) http.Handler {
 }
 
 // discreet is a logger that keeps messages out of the log: NanoMDM logs the
-// whole content of what it cannot parse, and a code may be in there.
+// whole content of what it cannot parse, by itself or in an error, and a code or
+// another secret may be in there.
 type discreet struct{ log.Logger }
 
 func (d discreet) Info(args ...any)  { d.Logger.Info(withoutContent(args)...) }
@@ -108,8 +110,14 @@ func (d discreet) With(args ...any) log.Logger {
 func withoutContent(args []any) []any {
 	kept := make([]any, 0, len(args))
 	for i := 0; i+1 < len(args); i += 2 {
+		value := args[i+1]
+		if err, ok := value.(error); ok {
+			if _, quotes := errors.AsType[*mdm.ParseError](err); quotes {
+				value = "not readable"
+			}
+		}
 		if args[i] != "content" {
-			kept = append(kept, args[i], args[i+1])
+			kept = append(kept, args[i], value)
 		}
 	}
 	return kept
