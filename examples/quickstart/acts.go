@@ -243,11 +243,14 @@ func (s *stage) nextUser() error {
 	if err := s.checkIn(s.iphone); err != nil {
 		return err
 	}
-	s.say("\n  It made another code, which is in escrow beside the old one: nothing is\n  ever thrown away. A day later the server asks Apple how the lock stands:\n")
-	s.now = s.now.Add(25 * time.Hour)
-	if _, err := s.engine.Tick(s.ctx, 100); err != nil {
+	s.say(`
+  It made another code, which is in escrow beside the old one: nothing is ever
+  thrown away. A day passes, in which Engine.Tick also asks Apple how the
+  iPhone's lock stands.`)
+	if err := s.hoursPass(s.now.Add(25 * time.Hour)); err != nil {
 		return err
 	}
+	s.say("")
 	if err := s.evidence(); err != nil {
 		return err
 	}
