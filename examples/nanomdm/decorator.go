@@ -47,6 +47,8 @@ func (d *decorator) checkin(r *mdm.Request, e *mdm.Enrollment, raw []byte, err e
 	return err
 }
 
+// README nanomdm begin
+
 func (d *decorator) CommandAndReportResults(r *mdm.Request, results *mdm.CommandResults) (*mdm.Command, error) {
 	_, outcome, err := d.handle(r, &results.Enrollment, results.Raw, d.engine.HandleReport)
 	if err != nil {
@@ -75,3 +77,5 @@ func (d *decorator) handle(r *mdm.Request, e *mdm.Enrollment, raw []byte, handle
 	}
 	return from, outcome, err
 }
+
+// README nanomdm end
