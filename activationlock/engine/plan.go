@@ -197,7 +197,8 @@ func planOptions(r *inventory.Record, codes []escrow.Record, p Policy, overridde
 }
 
 // wantsOptions reports whether the device should get the policy's options: it
-// did not take them yet, or says that it has another.
+// did not take them yet, or says that it has another. That it took others before
+// does not mean that it takes these.
 func wantsOptions(r *inventory.Record, p Policy) bool {
 	settings := mdmcmd.Settings{MDMOptions: p.Options}
 	if p.Options.IsZero() || !works(settings, r.Facts) {
@@ -207,7 +208,7 @@ func wantsOptions(r *inventory.Record, p Policy) bool {
 	allow, reported := p.Options.ActivationLockAllowedWhileSupervised, r.Facts.LockAllowed
 	differs := allow != nil && reported != nil && *allow != *reported &&
 		r.Exchanges[information].AnsweredAt.After(x.AnsweredAt)
-	return x.Answer != inventory.Done || !r.OptionsSent.Equal(p.Options) || differs
+	return x.Answer != inventory.Done || !x.OverdueAt.IsZero() || !r.OptionsSent.Equal(p.Options) || differs
 }
 
 // codeAgain is when to ask a device again of which there is no code, or none
