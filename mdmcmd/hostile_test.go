@@ -15,60 +15,19 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/internal/hostile"
 	"github.com/activationlock/sdk/internal/reference"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
-// values has one value of each type; those that hold text hold the code.
-var values = map[string]string{
-	"string": `<string>` + code + `</string>`, "boolean": `<true/>`, "integer": `<integer>` + code + `</integer>`, "real": `<real>` + code + `</real>`,
-	"data": `<data>` + code + `</data>`, "date": `<date>` + code + `</date>`,
-	"array": `<array/>`, "dictionary": `<dict><key>` + code + `</key><string>` + code + `</string></dict>`,
-}
-
-// keys are all keys that Parse reads, by type; "[]" is a member of an array.
-var keys = map[string]string{
-	"string": `UDID EnrollmentID UserID UserShortName UserLongName EnrollmentUserID MessageType Topic SerialNumber ProductName Model
-		ModelName DeviceName OSVersion BuildVersion IMEI MEID Status CommandUUID RequestType ActivationLockBypassCode MessageResult Timestamp
-		ErrorChain.[].ErrorDomain ErrorChain.[].LocalizedDescription ErrorChain.[].USEnglishDescription
-		QueryResponses.UDID QueryResponses.SerialNumber QueryResponses.ProductName QueryResponses.Model QueryResponses.ModelName
-		QueryResponses.ModelNumber QueryResponses.OSVersion QueryResponses.BuildVersion QueryResponses.SupplementalBuildVersion
-		QueryResponses.ProvisioningUDID QueryResponses.EACSPreflight QueryResponses.IMEI QueryResponses.MEID
-		QueryResponses.ServiceSubscriptions.[].Slot QueryResponses.ServiceSubscriptions.[].IMEI QueryResponses.ServiceSubscriptions.[].MEID`,
-	"boolean": `NotOnConsole AwaitingConfiguration QueryResponses.IsSupervised QueryResponses.IsMultiUser
-		QueryResponses.IsDeviceLocatorServiceEnabled QueryResponses.IsActivationLockEnabled QueryResponses.IsActivationLockSupported
-		QueryResponses.IsMDMLostModeEnabled QueryResponses.AwaitingConfiguration QueryResponses.IsAppleSilicon
-		QueryResponses.PINRequiredForEraseDevice QueryResponses.MDMOptions.ActivationLockAllowedWhileSupervised
-		QueryResponses.MDMOptions.BootstrapTokenAllowed QueryResponses.MDMOptions.PromptUserToAllowBootstrapTokenForAuthentication
-		QueryResponses.MDMOptions.IdleRebootAllowed SecurityInfo.ManagementStatus.EnrolledViaDEP
-		SecurityInfo.ManagementStatus.UserApprovedEnrollment SecurityInfo.ManagementStatus.IsUserEnrollment
-		SecurityInfo.ManagementStatus.IsActivationLockManageable`,
-	"integer":    `ErrorChain.[].ErrorCode`,
-	"real":       `Latitude Longitude HorizontalAccuracy VerticalAccuracy Altitude Speed Course`,
-	"array":      `ErrorChain QueryResponses.ServiceSubscriptions`,
-	"dictionary": `ErrorChain.[] QueryResponses QueryResponses.MDMOptions QueryResponses.ServiceSubscriptions.[] SecurityInfo SecurityInfo.ManagementStatus`,
-}
-
-// at is a message with value at that path.
-func at(path []string, value string) []byte {
-	for i := len(path) - 1; i >= 0; i-- {
-		if path[i] == "[]" {
-			value = `<array><dict/>` + value + `</array>`
-		} else {
-			value = `<dict><key>` + path[i] + `</key>` + value + `</dict>`
-		}
-	}
-	return []byte(head + value + tail)
-}
-
 func TestParseRefusesTypes(t *testing.T) {
 	t.Parallel()
-	for want, paths := range keys {
+	for want, paths := range hostile.Keys {
 		for _, key := range strings.Fields(paths) {
 			path := strings.Split(key, ".")
 			name := strings.ReplaceAll(key, ".[]", "")
-			for got, value := range values {
-				m, err := mdmcmd.Parse(at(path, value))
+			for got, value := range hostile.Values {
+				m, err := mdmcmd.Parse(hostile.At(path, value, ""))
 				switch {
 				case got == want && (got == "integer" || got == "real"): // which is the code, and no number
 					require.EqualError(t, err, "mdmcmd: parse: plist: key "+name+" has an invalid "+got)
@@ -86,12 +45,12 @@ func TestParseRefusesTypes(t *testing.T) {
 		}
 	}
 	for _, integer := range []string{"", "0x10", "1.5", "9223372036854775808", "-9223372036854775809", "18446744073709551615"} {
-		_, err := mdmcmd.Parse(at([]string{"ErrorChain", "[]", "ErrorCode"}, `<integer>`+integer+`</integer>`))
+		_, err := mdmcmd.Parse(hostile.At([]string{"ErrorChain", "[]", "ErrorCode"}, `<integer>`+integer+`</integer>`, ""))
 		require.EqualError(t, err, "mdmcmd: parse: plist: key ErrorChain.ErrorCode has an invalid integer")
 	}
-	for got, value := range values {
+	for got, value := range hostile.Values {
 		if got != "dictionary" {
-			_, err := mdmcmd.Parse(at(nil, value))
+			_, err := mdmcmd.Parse(hostile.At(nil, value, ""))
 			require.EqualError(t, err, "mdmcmd: parse: plist: the list has type "+got+", want dictionary")
 		}
 	}
@@ -106,11 +65,11 @@ func TestParseRefusesSettings(t *testing.T) {
 		{"Settings.ErrorChain", "array"}, {"Settings.[].ErrorChain", "array"}, {"Settings.[].ErrorChain.[]", "dictionary"},
 		{"Settings.[].ErrorChain.[].ErrorCode", "-"}, {"Settings.ErrorChain.[].ErrorCode", "-"}, {"Settings.[].ErrorChain.[].ErrorDomain", "string"},
 	} {
-		for got, value := range values {
+		for got, value := range hostile.Values {
 			if strings.Contains(test.wanted, got) {
 				continue
 			}
-			m, err := mdmcmd.Parse(at(strings.Split(test.path, "."), value))
+			m, err := mdmcmd.Parse(hostile.At(strings.Split(test.path, "."), value, ""))
 			require.Error(t, err, "%s as %s", test.path, got)
 			require.NotContains(t, err.Error(), code)
 			require.Nil(t, m)
@@ -160,63 +119,22 @@ var entries = map[string]func([]byte) ([]byte, error){
 
 func TestMalformed(t *testing.T) {
 	t.Parallel()
-	const status = `<key>Status</key><string>Acknowledged</string>`
-	const answer = `<key>ActivationLockBypassCode</key><string>` + code + `</string>`
-	utf16 := []byte("\xff\xfe")
-	for _, c := range head + `<dict>` + answer + `</dict>` + tail {
-		utf16 = append(utf16, byte(c), 0)
-	}
-	deep := func(n int) []byte {
-		return list(status + answer + `<key>x</key>` + strings.Repeat(`<array>`, n) + strings.Repeat(`</array>`, n))
-	}
-	for name, test := range map[string]struct {
-		raw  []byte
-		want error // may be any
-	}{
-		"nothing":                {nil, nil},
-		"white space":            {[]byte(" \r\n"), nil},
-		"code alone":             {[]byte(code), nil},
-		"form data":              {[]byte("ActivationLockBypassCode=" + code), nil},
-		"JSON":                   {[]byte(`{"Status":"Acknowledged","ActivationLockBypassCode":"` + code + `"}`), nil},
-		"binary":                 {[]byte("bplist00" + code), mdmcmd.ErrBinary},
-		"too deep":               {deep(32), mdmcmd.ErrTooDeep},
-		"UTF-16":                 {utf16, nil},
-		"declared UTF-16":        {[]byte(`<?xml version="1.0" encoding="UTF-16"?><plist><dict>` + status + answer + `</dict></plist>`), nil},
-		"declared Latin-1":       {[]byte(`<?xml version="1.0" encoding="ISO-8859-1"?><plist><dict>` + status + answer + `</dict></plist>`), nil},
-		"invalid UTF-8":          {list(status + answer + "<key>x</key><string>\xc3\x28</string>"), nil},
-		"NUL":                    {list(status + answer + "<key>x</key><string>\x00</string>"), nil},
-		"duplicate code":         {list(status + answer + answer), nil},
-		"duplicate status":       {list(status + answer + status), nil},
-		"duplicate by entity":    {list(status + answer + `<key>&#83;tatus</key><string>` + code + `</string>`), nil},
-		"duplicate deep down":    {list(status + answer + `<key>x</key><dict><key>a</key><true/><key>a</key><false/></dict>`), nil},
-		"custom entity":          {[]byte(`<!DOCTYPE plist [<!ENTITY a "` + code + `">]><plist><dict>` + status + answer + `</dict></plist>`), nil},
-		"external entity":        {[]byte(`<!DOCTYPE plist [<!ENTITY a SYSTEM "file:///etc/passwd">]><plist><dict>` + status + answer + `</dict></plist>`), nil},
-		"two lists":              {append(list(status+answer), list(status+answer)...), nil},
-		"text after":             {append(list(status+answer), code...), nil},
-		"text between":           {list(status + answer + code), nil},
-		"attribute":              {list(status + `<key>x</key><string id="` + code + `">x</string>` + answer), nil},
-		"name space":             {list(status + `<key>x</key><x:string>` + code + `</x:string>`), nil},
-		"unknown element":        {list(status + `<key>x</key><null/>` + answer), nil},
-		"element in the code":    {list(status + `<key>ActivationLockBypassCode</key><string>` + code + `<b/></string>`), nil},
-		"value without a key":    {list(status + answer + `<string>` + code + `</string>`), nil},
-		"key without a value":    {list(status + answer + `<key>` + code + `</key>`), nil},
-		"two keys":               {list(status + `<key>` + code + `</key>` + answer), nil},
-		"processing instruction": {list(status + answer + `<?` + code + `?>`), nil},
-	} {
+	reasons := map[string]error{"binary": mdmcmd.ErrBinary, "too deep": mdmcmd.ErrTooDeep} // of others, any
+	for name, raw := range hostile.Malformed("") {
 		for entry, call := range entries {
-			out, err := call(test.raw)
+			out, err := call(raw)
 			require.Error(t, err, "%s: %s", entry, name)
 			require.Nil(t, out, "%s: %s", entry, name)
 			for _, spelling := range spellings(t) {
 				require.NotContains(t, err.Error(), spelling, "%s: %s", entry, name)
 			}
-			if test.want != nil {
-				require.ErrorIs(t, err, test.want, "%s: %s", entry, name)
+			if reasons[name] != nil {
+				require.ErrorIs(t, err, reasons[name], "%s: %s", entry, name)
 			}
 		}
 	}
 	for entry, call := range entries {
-		_, err := call(deep(31))
+		_, err := call(hostile.Deep(31, ""))
 		require.NoError(t, err, entry)
 	}
 }
@@ -262,83 +180,14 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// attacks end a process that hands them to a parser without limits, or keep it
-// busy for hours. Some are well-formed; those must be read, or refused, in no
-// more memory than a small multiple of their size.
-var attacks = map[string]func() []byte{
-	"array that contains itself":   fromHex("62706c6973743030a10008000000000000010100000000000000010000000000000000000000000000000a"),
-	"dictionary that is its value": fromHex("62706c6973743030d101005161080b000000000000010100000000000000020000000000000000000000000000000d"),
-	"root is one too far":          fromHex("62706c697374303009080000000000000101000000000000000100000000000000010000000000000009"),
-	"reference of nine bytes":      fromHex("62706c6973743030a10008000000000000010900000000000000010000000000000000000000000000000a"),
-	"data of 2^63 bytes":           fromHex("62706c69737430304f138000000000000000080000000000000101000000000000000100000000000000000000000000000012"),
-	"text of 2^63 characters":      fromHex("62706c69737430306f138000000000000000080000000000000101000000000000000100000000000000000000000000000012"),
-	"array of 2^60 members":        fromHex("62706c6973743030af131000000000000000080000000000000101000000000000000100000000000000000000000000000012"),
-	"open arrays":                  func() []byte { return []byte(head + strings.Repeat("<array>", 1_640_000)) },
-	"open arrays with comments":    func() []byte { return []byte(head + strings.Repeat("<array><!-- </array> -->", 400_000)) },
-	"open dictionaries":            func() []byte { return []byte(head + strings.Repeat("<dict><key/>", 1_000_000)) },
-	"billion laughs": func() []byte {
-		return []byte(`<!DOCTYPE plist [<!ENTITY a "ha">` + strings.Repeat(`<!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;&a;&a;">`, 9) + `]><plist><string>&b;</string></plist>`)
-	},
-	"endless comment": func() []byte { return []byte(head + "<!-- " + strings.Repeat("<!- ", 4_000_000)) },
-
-	wellFormed + "many codes": func() []byte {
-		return arrayOf(150_000, func(i int) string {
-			return fmt.Sprintf("<dict><key>ActivationLockBypassCode</key><string>EZ9UX-71EZ5-%08d</string></dict>", i)
-		})
-	},
-	wellFormed + "one code many times": func() []byte {
-		return arrayOf(150_000, func(int) string {
-			return "<dict><key>ActivationLockBypassCode</key><string>" + code + "</string></dict>"
-		})
-	},
-	wellFormed + "long code": func() []byte {
-		return arrayOf(200_000, func(i int) string {
-			if i == 0 {
-				return "<dict><key>ActivationLockBypassCode</key><string>" + strings.Repeat("9", 6<<20) + "</string></dict>"
-			}
-			return "<string>99999999999999999999</string>"
-		})
-	},
-	wellFormed + "many comments and entities": func() []byte {
-		return arrayOf(100_000, func(i int) string {
-			if i == 0 {
-				return "<dict><key>ActivationLockBypassCode</key><string>" + code + "</string></dict>"
-			}
-			return "<!-- x --><string>&amp;<!-- y -->&#x41;<![CDATA[z]]></string><true><!-- --></true><data>aGk=</data>"
-		})
-	},
-}
-
-const wellFormed = "well-formed, "
-
-func arrayOf(n int, member func(int) string) []byte {
-	var b strings.Builder
-	b.WriteString(head + "<array>")
-	for i := range n {
-		b.WriteString(member(i))
-	}
-	b.WriteString("</array>" + tail)
-	return []byte(b.String())
-}
-
-func fromHex(s string) func() []byte {
-	return func() []byte {
-		b, err := hex.DecodeString(s)
-		if err != nil {
-			panic(err)
-		}
-		return b
-	}
-}
-
 const attackVariable = "MDMCMD_TEST_ATTACK"
 
 // Each attack runs in a process of its own, which fails when it allocates more
 // than it may, needs a deep stack, or does not end.
 func TestAttacks(t *testing.T) {
-	alone(t, attacks, func(t *testing.T, name string, raw []byte) {
+	alone(t, hostile.Attacks, func(t *testing.T, name string, raw []byte) {
 		allowed := uint64(16 << 20)
-		if strings.HasPrefix(name, wellFormed) {
+		if strings.HasPrefix(name, hostile.WellFormed) {
 			allowed += 16 * uint64(len(raw))
 		}
 		for entry, call := range entries {
@@ -347,7 +196,7 @@ func TestAttacks(t *testing.T) {
 			if allocated := allocates(func() { out, err = call(raw) }); allocated > allowed {
 				t.Errorf("%s: allocated %d bytes for %d", entry, allocated, len(raw))
 			}
-			if err == nil && !strings.HasPrefix(name, wellFormed) {
+			if err == nil && !strings.HasPrefix(name, hostile.WellFormed) {
 				t.Errorf("%s: no error", entry)
 			}
 			if err != nil && out != nil {
@@ -393,13 +242,13 @@ func allocates(call func()) uint64 {
 // signatureAttacks are messages that end a process, or make it panic, in the
 // hands of a CMS library without limits.
 var signatureAttacks = map[string]func() []byte{
-	"nothing":                     fromHex(""),
-	"long length without a byte":  fromHex("3084"),
-	"length without its byte":     fromHex("3081"),
-	"endless tag, no length":      fromHex("1f80"),
-	"endless tag, empty":          fromHex("1f8100"),
-	"endless tag":                 fromHex("1fffffff"),
-	"open sequence":               fromHex("3080"),
+	"nothing":                     hostile.FromHex(""),
+	"long length without a byte":  hostile.FromHex("3084"),
+	"length without its byte":     hostile.FromHex("3081"),
+	"endless tag, no length":      hostile.FromHex("1f80"),
+	"endless tag, empty":          hostile.FromHex("1f8100"),
+	"endless tag":                 hostile.FromHex("1fffffff"),
+	"open sequence":               hostile.FromHex("3080"),
 	"open sequences, 31":          openSequences(31),
 	"open sequences, 32":          openSequences(32),
 	"open sequences, 1000":        openSequences(1000),
@@ -410,16 +259,16 @@ var signatureAttacks = map[string]func() []byte{
 	"closed sequences, 32":        closedSequences(32),
 	"closed sequences, 33":        closedSequences(33),
 	"closed sequences, 64 KiB":    closedSequences(16 << 10),
-	"length of 2^32":              fromHex("3084ffffffff"),
-	"length of 2^64":              fromHex("3088ffffffffffffffff"),
+	"length of 2^32":              hostile.FromHex("3084ffffffff"),
+	"length of 2^64":              hostile.FromHex("3088ffffffffffffffff"),
 	"length of 127 bytes":         func() []byte { return append([]byte{0x30, 0xff}, make([]byte, 1000)...) },
 	"empty members, 64 KiB":       func() []byte { return append([]byte{0x30, 0x80}, bytes.Repeat([]byte{5, 0}, 32<<10-2)...) },
 	"deep empty members, 64 KiB":  func() []byte { return append(openSequences(30)(), bytes.Repeat([]byte{0x31, 0}, 32<<10-30)...) },
 	"zeros, 64 KiB":               func() []byte { return make([]byte, 64<<10) },
 	"zeros, 8 MB":                 func() []byte { return make([]byte, 8<<20) },
-	"ciphertext of half a block":  fromHex(encryptedData("4f", "42", "40", "3b", "800f") + strings.Repeat("00", 15)),
-	"ciphertext of one block":     fromHex(encryptedData("50", "43", "41", "3c", "8010") + strings.Repeat("00", 16)),
-	"signature of the first type": fromHex("300f06092a864886f70d010702a0023000"),
+	"ciphertext of half a block":  hostile.FromHex(encryptedData("4f", "42", "40", "3b", "800f") + strings.Repeat("00", 15)),
+	"ciphertext of one block":     hostile.FromHex(encryptedData("50", "43", "41", "3c", "8010") + strings.Repeat("00", 16)),
+	"signature of the first type": hostile.FromHex("300f06092a864886f70d010702a0023000"),
 }
 
 // encryptedData is CMS that makes libraries panic when they decrypt it.

@@ -10,12 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activationlock/sdk/bypasscode"
+	"github.com/activationlock/sdk/internal/hostile"
 	"github.com/activationlock/sdk/internal/reference"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
 // code is the one in testdata; no device has it.
-const code = "EZ9UX-71EZ5-AQ8J-EXRX-49LZ-19T2"
+const code = hostile.Code
 
 func parseReport(tb testing.TB, raw []byte) *mdmcmd.Report {
 	tb.Helper()

@@ -340,6 +340,13 @@ var groups = []group{
 		{"the window is closed", enrolled(16 * oneDay)},
 		{"nobody knows since when it is enrolled", adopted},
 	}},
+	{"The code: a Mac that told what it is. The policy forbids the lock.", all(mac, told(hour), wants(forbid)), []row{
+		{"not asked yet", all()},
+		{"not asked yet, security was not asked", forgotten(security)},
+		{"not asked yet, security is open", all(forgotten(security), asked(security, hour, oneDay))},
+		{"not asked yet, security is overdue", all(forgotten(security), asked(security, oneDay, oneDay))},
+		{"not asked yet, security was refused", answered(security, inventory.Refused, hour, hour)},
+	}},
 	{"The code: an iPhone that told what it is gave one two days ago. The policy has no options. The code is", all(iPhone, told(hour), gave(2*oneDay)), codes},
 	{"The permission: an iPhone that told what it is gave its code an hour ago. The policy allows the lock. The code is", all(iPhone, told(hour), gave(hour), wants(allow)), codes},
 	{"The same, with facts that are open. The code is", all(iPhone, gave(hour), asked(information, hour, oneDay), wants(allow)), codes},
