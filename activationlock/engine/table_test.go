@@ -235,6 +235,7 @@ var (
 
 	overrides = policy(func(p *Policy) { p.AllowWithoutCode = escrow.Act{Actor: "anna", Reason: "no codes here"} })
 	noAudit   = func(s *situation) { s.auditDown = true }
+	once      = policy(func(p *Policy) { p.Inventory = func(string) inventory.Schedule { return never{} } })
 	lockAll   = policy(func(p *Policy) { p.LockForOrganization = true })
 )
 
@@ -299,6 +300,7 @@ var groups = []group{
 
 	{"Facts: an iPhone. The policy has no options.", all(iPhone, gave(3*oneDay)), []row{
 		{"not asked yet", all()},
+		{"not asked yet, and the policy asks once only", once},
 		{"asked an hour ago", asked(information, hour, oneDay)},
 		{"asked, and overdue", asked(information, oneDay, oneDay)},
 		{"NotNow, to be asked again in a minute", notNow(information, 59*minute, hour)},
@@ -310,7 +312,7 @@ var groups = []group{
 		{"answered a week ago, with an error, to rest until tomorrow", answered(information, inventory.Refused, 7*oneDay, 8*oneDay)},
 		{"answered a week ago, and asked again an hour ago", all(told(7*oneDay), asked(information, hour, oneDay))},
 		{"answered a week ago, asked again, and overdue", all(told(7*oneDay), asked(information, oneDay, oneDay))},
-		{"answered a month ago, and the policy asks once only", all(told(30*oneDay), policy(func(p *Policy) { p.Inventory = func(string) inventory.Schedule { return never{} } }))},
+		{"answered a month ago, and the policy asks once only", all(told(30*oneDay), once)},
 	}},
 	{"Facts: a Mac. The policy has no options.", all(mac, gave(3*oneDay)), []row{
 		{"told both", told(hour)},
@@ -319,6 +321,7 @@ var groups = []group{
 		{"told what it is, security is open", all(told(hour), forgotten(security), asked(security, hour, oneDay))},
 		{"told what it is, security is overdue", all(told(hour), forgotten(security), asked(security, oneDay, oneDay))},
 		{"told both before Monday", told(3 * oneDay)},
+		{"told of its security an hour ago, and has six days to tell the rest anew", all(told(hour), asked(information, hour, 6*oneDay))},
 		{"told of its security before Monday, and the rest since", all(told(3*oneDay), answered(information, inventory.Done, hour, hour))},
 		{"told what it is before Monday, and of its security since", all(told(3*oneDay), answered(security, inventory.Done, hour, hour))},
 	}},
@@ -326,6 +329,7 @@ var groups = []group{
 		{"not asked yet", all()},
 		{"not asked yet, facts are open", all(forgotten(information), asked(information, hour, oneDay))},
 		{"not asked yet, facts are overdue", all(forgotten(information), asked(information, oneDay, oneDay))},
+		{"not asked yet, facts are overdue before they are asked again", all(forgotten(information), notNow(information, oneDay-minute, oneDay+hour))},
 		{"asked an hour ago", asked(bypassCode, hour, oneDay)},
 		{"asked, and overdue", asked(bypassCode, oneDay, oneDay)},
 		{"NotNow, to be asked again in a minute", notNow(bypassCode, 59*minute, hour)},
@@ -356,13 +360,13 @@ var groups = []group{
 		{"it gave its code a day ago", gave(oneDay)},
 		{"it gave its code a day ago, and was asked again", all(gave(oneDay), asked(bypassCode, hour, oneDay))},
 		{"it gave its code a day ago, and now has none", all(gave(oneDay), answered(bypassCode, inventory.NoCode, hour, 6*hour))},
-		{"asked an hour ago", all(gave(hour), asked(options, hour, oneDay))},
-		{"asked, and overdue", all(gave(hour), asked(options, oneDay, oneDay))},
-		{"NotNow, to be asked again in a minute", all(gave(hour), notNow(options, 59*minute, hour))},
-		{"NotNow, to be asked again in a minute, and the code is old by then", all(gave(oneDay-minute), notNow(options, 59*minute, hour))},
-		{"NotNow, to be asked again now", all(gave(hour), notNow(options, hour, hour))},
-		{"refused, to be asked again in a minute", all(gave(hour), answered(options, inventory.Refused, 59*minute, hour))},
-		{"refused, to be asked again now", all(gave(hour), answered(options, inventory.Refused, hour, hour))},
+		{"asked an hour ago", all(gave(hour), asked(options, hour, oneDay), sent(allow))},
+		{"asked, and overdue", all(gave(hour), asked(options, oneDay, oneDay), sent(allow))},
+		{"NotNow, to be asked again in a minute", all(gave(hour), notNow(options, 59*minute, hour), sent(allow))},
+		{"NotNow, to be asked again in a minute, and the code is old by then", all(gave(oneDay-minute), notNow(options, 59*minute, hour), sent(allow))},
+		{"NotNow, to be asked again now", all(gave(hour), notNow(options, hour, hour), sent(allow))},
+		{"refused, to be asked again in a minute", all(gave(hour), answered(options, inventory.Refused, 59*minute, hour), sent(allow))},
+		{"refused, to be asked again now", all(gave(hour), answered(options, inventory.Refused, hour, hour), sent(allow))},
 		{"taken", all(gave(hour), answered(options, inventory.Done, hour, hour), sent(allow))},
 		{"taken, and the code is old since", all(gave(30*oneDay), answered(options, inventory.Done, 29*oneDay, hour), sent(allow))},
 		{"taken, when the policy forbade the lock", all(gave(hour), answered(options, inventory.Done, hour, hour), sent(forbid))},
@@ -398,6 +402,7 @@ var groups = []group{
 		{"it gave its code two days ago", gave(2 * oneDay)},
 		{"facts are open", all(forgotten(information), asked(information, hour, oneDay))},
 		{"the options were asked an hour ago", all(answered(bypassCode, inventory.NoCode, hour, 6*hour), asked(options, hour, oneDay))},
+		{"NotNow to the options, to be asked again in a minute", all(answered(bypassCode, inventory.NoCode, hour, 6*hour), notNow(options, 59*minute, hour))},
 		{"the options were taken", all(answered(bypassCode, inventory.NoCode, hour, 6*hour), answered(options, inventory.Done, hour, hour), sent(allow))},
 		{"it is not supervised", supervised(false)},
 	}},
@@ -440,6 +445,7 @@ var groups = []group{
 		{"by the policy, not enrolled yet", all(lockAll, record(func(r *inventory.Record) { r.TokenAt = time.Time{} }))},
 		{"by the policy, checked out", all(lockAll, checkedOut(hour))},
 		{"by the policy, facts are open", all(lockAll, forgotten(information), asked(information, hour, oneDay))},
+		{"by the policy, facts are overdue before they are asked again", all(lockAll, forgotten(information), notNow(information, oneDay-minute, oneDay+hour))},
 		{"by the policy, facts are overdue", all(lockAll, forgotten(information), asked(information, oneDay, oneDay))},
 		{"by the policy, its lock is on", all(lockAll, evidence(activationlock.SourceDevice, activationlock.On, hour))},
 		{"by the policy, its lock is off", all(lockAll, evidence(activationlock.SourceDevice, activationlock.Off, hour))},
@@ -646,7 +652,7 @@ func TestPlanTable(t *testing.T) {
 			{"the moment when the window closes", enrolled(15 * oneDay)},
 			{"adopted", adopted},
 			{"the policy asks for codes every two days", policy(func(p *Policy) { p.CodeEvery = 2 * oneDay })},
-			{"adopted, and the policy asks for facts only once", all(adopted, policy(func(p *Policy) { p.Inventory = func(string) inventory.Schedule { return never{} } }))},
+			{"adopted, and the policy asks for facts only once", all(adopted, once)},
 		} {
 			s := of(iPhone, row.given)
 			fmt.Fprintf(w, "  %s\t%s\t%s\n", row.name, until(codeAgain(&s.record, s.policy, noon)), until(inventoryAfter(&s.record, s.policy, noon)))
