@@ -131,6 +131,7 @@ var kinds = []row{
 	{"a watch", all(iPhone, product("Watch7,1", "26.0"))},
 	{"of an unknown kind", all(iPhone, product("", ""))},
 	{"without a serial number", all(iPhone, record(func(r *inventory.Record) { r.Facts.SerialNumber = "" }))},
+	{"whose serial number another claims", all(iPhone, record(func(r *inventory.Record) { r.Disputed = true }))},
 	{"a user's channel of it", all(iPhone, record(func(r *inventory.Record) { r.Channel = UserChannel }))},
 	{"a user enrollment", all(iPhone, record(func(r *inventory.Record) { r.UserEnrollment = true }))},
 	{"between Authenticate and TokenUpdate", all(iPhone, record(func(r *inventory.Record) { r.TokenAt = time.Time{} }))},
