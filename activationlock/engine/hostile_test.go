@@ -209,6 +209,25 @@ func TestLargeMessage(t *testing.T) {
 	})
 }
 
+// A host that does not say whose device it is cannot be believed for it.
+func TestMessageOfNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.enroll(id, serial, iPhone)
+	for _, from := range []engine.Enrollment{{}, {ID: "anna", Channel: engine.UserChannel}, {ParentID: id, Channel: engine.UserChannel}} {
+		w.events = nil
+		raw := hostile.List(`<key>UserID</key><string>anna</string><key>Status</key><string>Acknowledged</string>` +
+			`<key>ActivationLockBypassCode</key><string>` + hostile.Code + `</string>`)
+		for way, handle := range w.handlers() {
+			out, err := handle(t.Context(), from, raw)
+			require.NoError(t, err)
+			require.NotContains(t, string(out.Redacted), hostile.Code)
+			require.Equal(t, engine.NotBelieved, w.events[len(w.events)-1].Type, "%+v as a %s", from, way)
+		}
+	}
+	require.Empty(t, w.records(serial))
+}
+
 // What is larger than anybody reads is not kept: a code in it is lost, and the host's
 // queue goes on.
 func TestEnormousMessage(t *testing.T) {
