@@ -322,7 +322,7 @@ var groups = []group{
 		{"told what it is, security is open", all(told(hour), forgotten(security), asked(security, hour, oneDay))},
 		{"told what it is, security is overdue", all(told(hour), forgotten(security), asked(security, oneDay, oneDay))},
 		{"told both before Monday", told(3 * oneDay)},
-		{"told of its security an hour ago, and has six days to tell the rest anew", all(told(hour), asked(information, hour, 6*oneDay))},
+		{"told of its security an hour ago, and has six days to tell the rest", all(told(hour), forgotten(information), asked(information, hour, 6*oneDay))},
 		{"told of its security before Monday, and the rest since", all(told(3*oneDay), answered(information, inventory.Done, hour, hour))},
 		{"told what it is before Monday, and of its security since", all(told(3*oneDay), answered(security, inventory.Done, hour, hour))},
 	}},
@@ -534,6 +534,7 @@ func (s *situation) run() (commands []mdmcmd.Command, asks []string) {
 
 // line says in words what is planned.
 func (s *situation) line() string {
+	known := len(s.record.Evidence)
 	commands, asks := s.run()
 	var names []string
 	for _, c := range commands {
@@ -546,6 +547,9 @@ func (s *situation) line() string {
 		}
 	}
 	apple := strings.ReplaceAll(strings.Join(asks, ", "), "apple ", "")
+	if len(s.record.Evidence) > known { // the call before may have locked it
+		apple += " (may be on)"
+	}
 	return or(strings.Join(names, ", ")) + "\t" + or(apple) + "\t" + until(s.record.Summary.DueAt)
 }
 
@@ -606,6 +610,7 @@ const introduction = `What is planned in which situation, all at noon of a Wedne
 said, the device enrolled the day before, facts are asked again on Mondays at noon,
 a device has a day to answer, NotNow is asked again after an hour, and Apple's
 status is asked at midnight if at all. Of what rests, the last column tells how long.
+"May be on": a lock call had no answer, so that nobody knows the lock any more.
 `
 
 // The table that people read.
