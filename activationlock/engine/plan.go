@@ -189,9 +189,13 @@ func planOptions(r *inventory.Record, codes []escrow.Record, p Policy, overridde
 		return nil
 	}
 	allow := p.Options.ActivationLockAllowedWhileSupervised
-	if allow != nil && *allow && (!holdsCode(r, codes) || !answeredLately(r, p, now)) &&
-		(p.AllowWithoutCode == escrow.Act{} || !overridden) {
-		return nil
+	if allow != nil && *allow {
+		switch held := holdsCode(r, codes); {
+		case held && answeredLately(r, p, now):
+		case !held && overridden && p.AllowWithoutCode != escrow.Act{}:
+		default:
+			return nil
+		}
 	}
 	return []mdmcmd.Command{mdmcmd.Settings{MDMOptions: p.Options}}
 }
