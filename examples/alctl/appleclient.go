@@ -4,20 +4,16 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
+	"github.com/activationlock/sdk/examples/internal/appleclient"
 	"github.com/activationlock/sdk/examples/internal/operator"
 )
-
-// callWithin is how long one call to Apple may take, with its answer.
-const callWithin = 50 * time.Second
 
 // route is where calls to Apple go.
 type route struct{ connect, ca string }
@@ -41,34 +37,24 @@ func (r route) check() error {
 // client makes a client that calls Apple, with a client certificate unless it is
 // nil. It follows no redirects, and says why a call has no answer.
 func (c *console) client(r route, certificate *tls.Certificate) (*appleClient, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if certificate != nil {
-		config.Certificates = []tls.Certificate{*certificate}
-	}
-	dialer := &net.Dialer{Timeout: callWithin / 2}
-	transport := &http.Transport{
-		Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, TLSClientConfig: config,
-		TLSHandshakeTimeout: callWithin / 2,
-	}
+	transport := appleclient.Transport(certificate)
 	if r.connect != "" {
 		content, err := c.read(r.ca)
 		if err != nil {
 			return nil, fmt.Errorf("read -ca: %w", err)
 		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(content) {
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(content) {
 			return nil, errors.New("read -ca: it has no certificate (PEM)")
 		}
-		transport.Proxy = nil
+		connect := transport.DialContext
+		transport.Proxy, transport.TLSClientConfig.RootCAs = nil, roots
 		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, r.connect)
+			return connect(ctx, network, r.connect)
 		}
 		c.line("alctl: a rehearsal: -connect is called in place of Apple")
 	}
-	return &appleClient{c, &http.Client{
-		Transport: transport, Timeout: callWithin,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	return &appleClient{c, appleclient.Client(transport)}, nil
 }
 
 type appleClient struct {
@@ -98,15 +84,9 @@ func (c *console) readPushCertificate(certificateFile, keyFile string) (*tls.Cer
 	if err != nil {
 		return nil, fmt.Errorf("read -cert-key: %w", err)
 	}
-	if block, _ := pem.Decode([]byte(key)); block != nil && (block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "") {
-		return nil, errors.New("read -cert-key: it is encrypted; what decrypts it: openssl pkey -in KEY -out DECRYPTED")
-	}
-	certificate, err := tls.X509KeyPair(content, []byte(key))
+	certificate, err := appleclient.PushCertificate(content, key, time.Now())
 	if err != nil {
-		return nil, fmt.Errorf("read -cert and -cert-key: %s", strings.TrimPrefix(err.Error(), "tls: "))
+		return nil, fmt.Errorf("read -cert and -cert-key: %w", err)
 	}
-	if until := certificate.Leaf.NotAfter; time.Now().After(until) {
-		return nil, fmt.Errorf("read -cert: the certificate expired on %s; Apple would refuse it", until.UTC().Format(time.DateOnly))
-	}
-	return &certificate, nil
+	return certificate, nil
 }
