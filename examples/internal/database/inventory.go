@@ -13,7 +13,8 @@ import (
 )
 
 // Fill makes n records quickly, besides that of "device": each is a copy of what the
-// store writes, with other names and times. They are due one second after another,
+// store writes, with other names and times, and a serial number in place of
+// XXFAKE0SER1. They are due one second after another,
 // one of a hundred is in the group "few" and has a finding, and all are in "many".
 func Fill(tb testing.TB, db *sql.DB, d sqlstore.Dialect, n int, first func(*inventory.Record) error) {
 	tb.Helper()
@@ -28,8 +29,13 @@ func Fill(tb testing.TB, db *sql.DB, d sqlstore.Dialect, n int, first func(*inve
 	join := map[sqlstore.Dialect]string{
 		sqlstore.SQLite: "'%s' || %s", sqlstore.PostgreSQL: "'%s' || %s", sqlstore.MySQL: "CONCAT('%s', %s)",
 	}[d]
+	text := "body"
+	if d == sqlstore.MySQL {
+		text = "CAST(body AS CHAR)"
+	}
 	values := strings.NewReplacer(
 		"serial_number", fmt.Sprintf(join, "serial ", "n.i"), "device_name", fmt.Sprintf(join, "name ", "n.i * 7919 % 100003"),
+		"body", fmt.Sprintf("REPLACE(%s, 'XXFAKE0SER1', %s)", text, fmt.Sprintf(join, "serial ", "n.i")),
 		"last_seen", "last_seen + n.i * 1000003 % 1000000007", "due_at", "due_at + n.i * 1000000", "severity", "CASE WHEN n.i % 100 = 0 THEN 3 ELSE 0 END",
 	).Replace(columns)
 	numbers := fmt.Sprintf("(WITH RECURSIVE r (i) AS (SELECT CAST(1 AS BIGINT) UNION ALL SELECT i + 1 FROM r WHERE i < %d) SELECT i FROM r)", n)
