@@ -234,28 +234,42 @@ func (e *Escrow) MarkStale(ctx context.Context, subject Subject, reason string, 
 
 // Join files what came from an enrollment under a serial number too. If the
 // serial number has a current code already, a different one of the enrollment
-// becomes disputed.
+// becomes disputed. To do it again, as with each report that names a serial number,
+// takes no transaction.
 func (e *Escrow) Join(ctx context.Context, enrollmentID, serialNumber string) error {
 	if !ValidIdentifier(enrollmentID) || !ValidIdentifier(serialNumber) {
 		return errors.New("escrow: join: enrollment ID and serial number are required")
 	}
+	of := Subject{SerialNumber: serialNumber}
+	joined, err := e.store.Joined(ctx, enrollmentID)
+	if err == nil && slices.Contains(joined, serialNumber) {
+		if entries, err := e.store.Entries(ctx, of); err == nil && len(disputed(entries, enrollmentID, serialNumber)) == 0 {
+			return nil
+		}
+	}
 	if err := e.store.Join(ctx, enrollmentID, serialNumber); err != nil {
 		return fmt.Errorf("escrow: join: %w", err)
 	}
-	return e.update(ctx, "join", Subject{SerialNumber: serialNumber}, func(entries []Entry) (changed []Entry, _ error) {
-		for _, entry := range entries {
-			if entry.State != Current || entry.Subject.EnrollmentID != enrollmentID {
-				continue
-			}
-			if slices.ContainsFunc(entries, func(own Entry) bool {
-				return own.State == Current && own.Subject.SerialNumber == serialNumber && own.Kind == entry.Kind && !own.same(entry)
-			}) {
-				entry.enter(Disputed, time.Time{}, "")
-				changed = append(changed, entry)
-			}
+	return e.update(ctx, "join", of, func(entries []Entry) ([]Entry, error) {
+		changed := disputed(entries, enrollmentID, serialNumber)
+		for i := range changed {
+			changed[i].enter(Disputed, time.Time{}, "")
 		}
 		return changed, nil
 	})
+}
+
+// disputed returns the current codes of an enrollment where the serial number has
+// another.
+func disputed(entries []Entry, enrollmentID, serialNumber string) (list []Entry) {
+	for _, entry := range entries {
+		if entry.State == Current && entry.Subject.EnrollmentID == enrollmentID && slices.ContainsFunc(entries, func(own Entry) bool {
+			return own.State == Current && own.Subject.SerialNumber == serialNumber && own.Kind == entry.Kind && !own.same(entry)
+		}) {
+			list = append(list, entry)
+		}
+	}
+	return list
 }
 
 // update runs a change on the store and names what failed.

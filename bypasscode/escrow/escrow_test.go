@@ -784,6 +784,46 @@ func TestStoreErrors(t *testing.T) {
 	}
 }
 
+// What is joined takes no transaction to join again, unless a code is to be marked;
+// and who cannot see that it is joins.
+func TestJoinAgain(t *testing.T) {
+	t.Parallel()
+	store := memstore.New().Escrow()
+	var writes []string
+	failing := ""
+	e := with(t, hooked{Store: store, before: func(method string) error {
+		if method == failing {
+			return errDown
+		}
+		if method != "entries" {
+			writes = append(writes, method)
+		}
+		return nil
+	}})
+	join := func(want ...string) {
+		t.Helper()
+		writes = nil
+		require.NoError(t, e.Join(t.Context(), enrollment, serial))
+		require.Equal(t, want, writes)
+	}
+	join("join", "update")
+	join()
+	capture(t, e, asked(code, "1", 1))
+	join()
+	capture(t, e, of(byEnrollment, asked(code2, "2", 2)))
+	join("join", "update")
+	require.Equal(t, []string{"device " + code + " current", "device " + code2 + " disputed"}, summary(t, e, bySerial))
+	join()
+	require.NoError(t, e.Join(t.Context(), enrollment, "XXFAKE0SER2"))
+	require.Equal(t, []string{"join", "update"}, writes)
+	join()
+	failing = "entries"
+	join("join", "update")
+	failing = ""
+	e = with(t, joinless{hooked{Store: store, before: func(method string) error { writes = append(writes, method); return nil }}})
+	join("join", "update")
+}
+
 // A join whose second half failed is made good by joining again.
 func TestJoinAgainAfterAFailure(t *testing.T) {
 	t.Parallel()
