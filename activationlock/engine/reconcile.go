@@ -60,6 +60,9 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 	}
 	after := before.Clone()
 	observed(&after)
+	if there && namedSerial(m) == "" && upToDate(&before, now) && same(before, after) {
+		return nil
+	}
 	if !there || after.Subject() != before.Subject() {
 		// It is on record first who it is: of two enrollments that claim the same
 		// serial number at the same moment, one sees the other then.
@@ -86,6 +89,13 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 	}
 	p, _ := e.reconcile(ctx, before, observed, policy, toDevice, now)
 	return p.commands
+}
+
+// upToDate reports whether a plan was made of a record not long ago that still holds:
+// by time alone it changes when the record is due.
+func upToDate(r *inventory.Record, now time.Time) bool {
+	s := r.Summary
+	return now.Sub(s.At).Abs() < seenEvery && (s.DueAt.IsZero() || now.Before(s.DueAt))
 }
 
 // update changes the record of an enrollment, and returns it as it is then.
