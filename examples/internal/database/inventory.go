@@ -13,9 +13,9 @@ import (
 )
 
 // Fill makes n records quickly, besides that of "device": each is a copy of what the
-// store writes, with other names and times, and a serial number in place of
-// XXFAKE0SER1. They are due one second after another,
-// one of a hundred is in the group "few" and has a finding, and all are in "many".
+// store writes, with other names and times, and a serial number of its own in place
+// of XXFAKE0SER1. They are due one second after another, one of a hundred is in the
+// group "few" and has a finding, and all are in "many".
 func Fill(tb testing.TB, db *sql.DB, d sqlstore.Dialect, n int, first func(*inventory.Record) error) {
 	tb.Helper()
 	store, err := sqlstore.New(db, d)
