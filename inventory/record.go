@@ -55,6 +55,8 @@ type Record struct {
 	// evidence yet; "" if there is none.
 	BypassID string
 
+	// Joined: escrow has what came from the enrollment under its serial number.
+	Joined bool
 	// Disputed: another live enrollment claimed the same serial number when this
 	// one named it last.
 	Disputed bool

@@ -291,14 +291,20 @@ func (e *Engine) disputed(ctx context.Context, from Enrollment, serial string) (
 		e.emit(ctx, RecordFailed, from.ID, serial, err)
 		return true, err
 	}
-	for _, other := range others {
+	return e.disputedBy(ctx, from, serial, others), nil
+}
+
+// disputedBy reports whether one of those that claim a serial number is another
+// enrollment that did not end.
+func (e *Engine) disputedBy(ctx context.Context, from Enrollment, serial string, claims []inventory.Record) bool {
+	for _, other := range claims {
 		if other.EnrollmentID != from.ID && other.EnrollmentID != from.ParentID &&
 			other.Channel != UserChannel && other.CheckedOutAt.IsZero() {
 			e.emit(ctx, SerialDisputed, from.ID, serial, nil)
-			return true, nil
+			return true
 		}
 	}
-	return false, nil
+	return false
 }
 
 // withheld stands in for a message that cannot be redacted.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/activationlock/sdk/activationlock"
@@ -36,7 +37,8 @@ type plans struct {
 // commands that are planned then. They are on record before they are returned;
 // if that fails, there are none.
 func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, now time.Time, observe func(*inventory.Record, Policy)) []Queued {
-	before, err := e.config.Inventory.Get(ctx, from.ID)
+	serial := namedSerial(m)
+	before, claims, err := e.find(ctx, from.ID, serial)
 	there := err == nil
 	if err != nil && !errors.Is(err, inventory.ErrNotFound) {
 		e.emit(ctx, RecordFailed, from.ID, "", err)
@@ -60,7 +62,7 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 	}
 	after := before.Clone()
 	observed(&after)
-	if there && namedSerial(m) == "" && upToDate(&before, now) && same(before, after) {
+	if there && serial == "" && upToDate(&before, now) && same(before, after) {
 		return nil
 	}
 	if !there || after.Subject() != before.Subject() {
@@ -72,23 +74,58 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 		}) {
 			return nil
 		}
-		before, observed = after, nothing
+		before, observed, claims = after, nothing, nil
 	}
-	switch serial := namedSerial(m); {
+	codes, err := e.codes(ctx, &after)
+	switch {
 	case serial == "":
 	case serial != after.Facts.SerialNumber:
 		e.emit(ctx, SerialDisputed, from.ID, after.Facts.SerialNumber, errors.New("engine: the enrollment names another serial number than before"))
-	default:
-		if disputed, err := e.join(ctx, from, serial); err == nil { // else it is what it was: that nobody can say is no finding
-			was := observed
-			observed = func(r *inventory.Record) {
-				was(r)
-				r.Disputed = disputed
+	case claims == nil:
+		if claims, err = e.config.Inventory.BySerialNumber(ctx, serial); err != nil {
+			e.emit(ctx, RecordFailed, from.ID, serial, err)
+		}
+	}
+	if claims != nil && serial == after.Facts.SerialNumber { // else it is what it was: that nobody can say is no finding
+		disputed, joined := e.disputedBy(ctx, from, serial, claims), false
+		if !disputed && (!before.Joined || split(codes, from.ID)) {
+			if joined = e.join(ctx, from, serial); joined {
+				codes, err = e.codes(ctx, &after)
+			}
+		}
+		was := observed
+		observed = func(r *inventory.Record) {
+			was(r)
+			r.Disputed, r.Joined = disputed, r.Joined || joined
+		}
+	}
+	p, _ := e.settle(ctx, before, observed, codes, err, policy, toDevice, now)
+	return p.commands
+}
+
+// find returns the record of an enrollment that names a serial number, and, where
+// that took no further question, all that claim it.
+func (e *Engine) find(ctx context.Context, enrollmentID, serial string) (r inventory.Record, claims []inventory.Record, err error) {
+	if serial != "" {
+		if claims, err = e.config.Inventory.BySerialNumber(ctx, serial); err != nil {
+			e.emit(ctx, RecordFailed, enrollmentID, serial, err)
+		}
+		for _, r := range claims {
+			if r.EnrollmentID == enrollmentID {
+				return r, claims, nil
 			}
 		}
 	}
-	p, _ := e.reconcile(ctx, before, observed, policy, toDevice, now)
-	return p.commands
+	r, err = e.config.Inventory.Get(ctx, enrollmentID)
+	return r, nil, err
+}
+
+// split reports whether a code of an enrollment is current beside another of the same
+// device: it was filed while nobody could say whose it is.
+func split(codes []escrow.Record, enrollmentID string) bool {
+	return slices.ContainsFunc(codes, func(c escrow.Record) bool {
+		return c.State == escrow.Current && c.Subject.EnrollmentID == enrollmentID
+	})
 }
 
 // upToDate reports whether a plan was made of a record not long ago that still holds:
@@ -130,10 +167,21 @@ const (
 func (e *Engine) reconcile(ctx context.Context, before inventory.Record, c change, p Policy, to recipients, now time.Time) (out plans, ok bool) {
 	expected := before.Clone()
 	c(&expected)
-	subject := expected.Subject()
-	done := e.took(StepEscrow)
-	codes, err := e.config.Escrow.Records(ctx, subject)
-	done()
+	codes, err := e.codes(ctx, &expected)
+	return e.settle(ctx, before, c, codes, err, p, to, now)
+}
+
+// codes returns what escrow knows of a device's codes.
+func (e *Engine) codes(ctx context.Context, r *inventory.Record) ([]escrow.Record, error) {
+	defer e.took(StepEscrow)()
+	return e.config.Escrow.Records(ctx, r.Subject())
+}
+
+// settle is reconcile with the codes that were read, or the reason why they could not
+// be.
+func (e *Engine) settle(ctx context.Context, before inventory.Record, c change, codes []escrow.Record, err error, p Policy, to recipients, now time.Time) (out plans, ok bool) {
+	expected := before.Clone()
+	c(&expected)
 	if err != nil {
 		// Without escrow nobody knows what may be allowed.
 		e.emit(ctx, EscrowFailed, expected.EnrollmentID, expected.Facts.SerialNumber, err)
@@ -144,7 +192,7 @@ func (e *Engine) reconcile(ctx context.Context, before inventory.Record, c chang
 		return plans{}, false
 	}
 	s := step{codes: codes, policy: p, api: e.config.StatusAPI != "", bypasses: e.bypasses != nil, pauses: e.pauses.all(), to: to, now: now}
-	done = e.took(StepPlan)
+	done := e.took(StepPlan)
 	restart(&expected, codes)
 	s.overridden = to&toDevice != 0 && wantsOverride(&expected, codes, p, now) && e.override(ctx, &expected, p, now)
 	commands, asks := s.plan(&expected)
@@ -335,18 +383,15 @@ func (e *Engine) override(ctx context.Context, r *inventory.Record, p Policy, no
 	return true
 }
 
-// join files the enrollment's codes under the serial number that it says it
-// has, each time that it says so: it may have failed the last time, or the
-// serial number may have been disputed then, when it could be another device's.
-func (e *Engine) join(ctx context.Context, from Enrollment, serial string) (disputed bool, err error) {
-	if disputed, err = e.disputed(ctx, from, serial); disputed {
-		return true, err
-	}
+// join files the enrollment's codes under the serial number that it says it has,
+// and reports whether they are: it may have to be done again.
+func (e *Engine) join(ctx context.Context, from Enrollment, serial string) bool {
 	defer e.took(StepEscrow)()
 	if err := e.config.Escrow.Join(ctx, from.ID, serial); err != nil {
 		e.emit(ctx, EscrowFailed, from.ID, serial, err)
+		return false
 	}
-	return false, nil
+	return true
 }
 
 // namedSerial returns the serial number that a message names, "" if it names
