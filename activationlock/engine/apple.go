@@ -199,7 +199,7 @@ func (e *Engine) request(ctx context.Context, r *inventory.Record, p Policy, a a
 	case UnlockService:
 		var action bypass.Action
 		if e.config.Doer != nil {
-			action, err = e.bypasses.Run(ctx, r.BypassID, e.config.Doer)
+			action, err = e.bypasses.Run(ctx, r.BypassID, unlocker{e})
 		} else if request.unlock, action, err = e.bypasses.Next(ctx, r.BypassID); request.unlock != nil {
 			request.HTTP = request.unlock.Request
 			break
@@ -244,24 +244,47 @@ func deviceOf(r *inventory.Record) escrow.Device {
 // An error means that the answer could not be kept: nothing is lost, since Apple is
 // asked again.
 func (e *Engine) HandleAnswer(ctx context.Context, request Request, resp *http.Response, err error) error {
-	switch request.Service {
-	case StatusService:
+	switch service := request.Service; {
+	case service == StatusService && request.uuid != "":
 		return e.statusAnswered(ctx, request, apple.ReadStatus(resp, err))
-	case LockService:
+	case service == LockService && request.uuid != "":
 		return e.lockAnswered(ctx, request, apple.ReadLock(resp, err))
-	case UnlockService:
+	case service == UnlockService && request.unlock != nil && e.bypasses != nil:
 		answer := apple.ReadUnlock(resp, err)
-		e.counted(AppleCalls, "unlock: "+string(answer.Outcome), 1)
-		if request.unlock == nil {
-			break
-		}
+		e.unlockAnswered(answer)
 		action, err := e.bypasses.Answer(ctx, request.unlock, answer)
 		if err != nil {
 			return fmt.Errorf("engine: handle answer: %w", err)
 		}
 		return e.noteBypass(ctx, request.EnrollmentID, action.ID, action)
 	}
+	if resp != nil && resp.Body != nil {
+		resp.Body.Close()
+	}
 	return errors.New("engine: handle answer: not a request of an engine")
+}
+
+// unlockAnswered minds what an answer to an unlock call says beside its bypass.
+func (e *Engine) unlockAnswered(answer apple.Answer) {
+	e.counted(AppleCalls, "unlock: "+string(answer.Outcome), 1)
+	if answer.Outcome == apple.Later {
+		e.pauses.until(UnlockService, e.now().Add(max(answer.RetryAfter, time.Minute)))
+	}
+}
+
+// unlocker sends the calls of a bypass, and has the engine know of their answers.
+type unlocker struct{ e *Engine }
+
+func (u unlocker) Do(r *http.Request) (*http.Response, error) {
+	defer u.e.took(StepApple)()
+	resp, err := u.e.config.Doer.Do(r)
+	head := resp
+	if resp != nil {
+		head = new(*resp)
+		head.Body = nil // it is the bypass's to read
+	}
+	u.e.unlockAnswered(apple.ReadUnlock(head, err))
+	return resp, err
 }
 
 func (e *Engine) statusAnswered(ctx context.Context, request Request, answer apple.StatusAnswer) error {

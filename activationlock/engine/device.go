@@ -236,7 +236,7 @@ func (e *Engine) Bypass(ctx context.Context, serialOrID string, u Unlock) (bypas
 	}
 	if e.config.Doer != nil || a.State.Over() {
 		if e.config.Doer != nil && !a.State.Over() {
-			ran, err := e.bypasses.Run(ctx, a.ID, e.config.Doer)
+			ran, err := e.bypasses.Run(ctx, a.ID, unlocker{e})
 			if err != nil {
 				e.emit(ctx, AppleFailed, id, d.subject.SerialNumber, err)
 			}

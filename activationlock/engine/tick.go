@@ -129,7 +129,7 @@ func (e *Engine) workOrphans(ctx context.Context) (batches []Batch, err error) {
 			continue
 		}
 		if e.config.Doer != nil {
-			if a, err = e.bypasses.Run(ctx, a.ID, e.config.Doer); err == nil {
+			if a, err = e.bypasses.Run(ctx, a.ID, unlocker{e}); err == nil {
 				err = e.noteBypass(ctx, "", a.ID, a)
 			}
 		} else {
