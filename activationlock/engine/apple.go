@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -181,6 +182,9 @@ func (e *Engine) requests(ctx context.Context, r *inventory.Record, p Policy, as
 		request, err := e.request(ctx, r, p, a)
 		if err != nil {
 			e.emit(ctx, AppleFailed, r.EnrollmentID, r.Facts.SerialNumber, err)
+			e.update(ctx, r, func(r *inventory.Record) { // that no call is under way
+				exchange(r, a.name, func(x inventory.Exchange) inventory.Exchange { return without(x, a.uuid) })
+			})
 		} else if request.HTTP != nil {
 			list = append(list, request)
 		}
@@ -292,6 +296,9 @@ func (e *Engine) statusAnswered(ctx context.Context, request Request, answer app
 	e.counted(AppleCalls, "status: "+string(answer.Outcome), 1)
 	evidence, says := activationlock.OfStatus(request.SerialNumber, answer, now)
 	return e.answered(ctx, request, answer.Answer, func(r *inventory.Record, p Policy, x inventory.Exchange) inventory.Exchange {
+		if !x.Asked(request.uuid) {
+			return x // it was answered: this comes twice, and nobody knows how old it is
+		}
 		if says {
 			r.AddEvidence(evidence)
 		}
@@ -311,7 +318,7 @@ func (e *Engine) lockAnswered(ctx context.Context, request Request, answer apple
 	now := e.now()
 	e.counted(AppleCalls, "lock: "+string(answer.Outcome), 1)
 	// The code first: what it opens must not be forgotten.
-	if v, ok := activationlock.OfCode(request.code, answer, now); ok {
+	if v, ok := activationlock.OfCode(request.code, answer, now); ok && (v.State != escrow.Void || e.onlyCall(ctx, request)) {
 		if _, err := e.config.Escrow.Mark(ctx, request.code.Subject, request.code.ID, v); err != nil {
 			e.emit(ctx, EscrowFailed, request.EnrollmentID, request.SerialNumber, err)
 			return fmt.Errorf("engine: handle answer: %w", err)
@@ -320,10 +327,12 @@ func (e *Engine) lockAnswered(ctx context.Context, request Request, answer apple
 	evidence, says := activationlock.OfLock(request.SerialNumber, answer, now)
 	event := EventType("")
 	err := e.answered(ctx, request, answer.Answer, func(r *inventory.Record, p Policy, x inventory.Exchange) inventory.Exchange {
+		if event = ""; !x.Asked(request.uuid) {
+			return x // it was answered, and there may be another order since
+		}
 		if says {
 			r.AddEvidence(evidence)
 		}
-		event = ""
 		switch answer.Outcome {
 		case apple.Done:
 			r.LockOrder, event = inventory.LockOrder{}, Locked
@@ -332,6 +341,7 @@ func (e *Engine) lockAnswered(ctx context.Context, request Request, answer apple
 			r.LockOrder, event = inventory.LockOrder{}, LockRefused
 			return x.Answered(request.uuid, inventory.Refused, now, inventoryAfter(r, p, now))
 		case apple.TermsNotSigned:
+			x = e.putOff(request, answer.Answer, x, now)
 			return x.Later(now.Add(24 * time.Hour))
 		}
 		return e.putOff(request, answer.Answer, x, now)
@@ -344,10 +354,25 @@ func (e *Engine) lockAnswered(ctx context.Context, request Request, answer apple
 	return err
 }
 
-// putOff leaves a question open, and says when to ask again.
+// onlyCall reports whether no other call with the same code is under way, which may
+// lock the device with it, whatever came of this one.
+func (e *Engine) onlyCall(ctx context.Context, request Request) bool {
+	r, err := e.config.Inventory.Get(ctx, request.EnrollmentID)
+	return err == nil && slices.Equal(r.Exchanges[string(request.Service)].UUIDs, []string{request.uuid})
+}
+
+// putOff leaves a question open, and says when to ask again. Its call is over: what
+// that may have done is in the evidence.
 func (e *Engine) putOff(request Request, answer apple.Answer, x inventory.Exchange, now time.Time) inventory.Exchange {
 	wait := max(answer.RetryAfter, inventory.Backoff(request.EnrollmentID, x.Unanswered+1, answerWithin, 24*time.Hour))
+	x = without(x, request.uuid)
 	x.AgainAt = now.Add(wait)
+	return x
+}
+
+// without takes a call that is not under way out of an exchange.
+func without(x inventory.Exchange, uuid string) inventory.Exchange {
+	x.UUIDs = slices.DeleteFunc(slices.Clone(x.UUIDs), func(asked string) bool { return asked == uuid })
 	return x
 }
 
