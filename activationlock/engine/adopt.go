@@ -14,7 +14,7 @@ import (
 type AdoptResult struct {
 	Adopted int // are on record now
 	Known   int // were on record before
-	Invalid int // have no ID, or one that cannot be kept, or a user channel without its device
+	Invalid int // have no ID, or one that cannot be kept, or a user channel without its device, or no such channel
 }
 
 // Adopt takes in a fleet that was enrolled before the engine was there. Their first
@@ -31,7 +31,8 @@ func (e *Engine) Adopt(ctx context.Context, fleet iter.Seq[Enrollment]) (result 
 		if err := ctx.Err(); err != nil {
 			return result, fmt.Errorf("engine: adopt: %w", err)
 		}
-		if !escrow.ValidIdentifier(from.ID) || from.Channel == UserChannel && !escrow.ValidIdentifier(from.ParentID) {
+		device := from.Channel == "" || from.Channel == DeviceChannel
+		if !escrow.ValidIdentifier(from.ID) || !device && (from.Channel != UserChannel || !escrow.ValidIdentifier(from.ParentID)) {
 			result.Invalid++
 			continue
 		}

@@ -110,7 +110,7 @@ func (s *step) wantsLock(r *inventory.Record, now time.Time) bool {
 		return true
 	}
 	x, lock := r.Exchanges[string(LockService)], lockOf(r)
-	return s.policy.LockForOrganization && r.Live() && known(r, information, now) && r.Facts.Platform() == mdmcmd.IOS &&
+	return s.policy.LockForOrganization && r.Live() && !r.Disputed && known(r, information, now) && r.Facts.Platform() == mdmcmd.IOS &&
 		r.Device().Can(activationlock.LockForOrganization).Verdict != activationlock.No && lock.State != activationlock.On &&
 		(x.AnsweredAt.IsZero() || x.Answer == inventory.Refused || x.AnsweredAt.Before(r.AuthenticatedAt)) &&
 		!unlockedAt(r).After(r.AuthenticatedAt)
@@ -127,11 +127,11 @@ func unlockedAt(r *inventory.Record) (at time.Time) {
 }
 
 // statusDueAt returns when Apple's status of the lock is to be asked, zero if
-// never. Of a device that left it is asked as long as a lock is watched.
+// never. The lock of a watch is its phone's. Of a device that left it is asked as long as a lock is watched.
 func (s *step) statusDueAt(r *inventory.Record, now time.Time) time.Time {
 	left := r.CheckedOutAt
 	switch {
-	case !s.api, r.TokenAt.IsZero() && left.IsZero(), r.Device().HasLock() == activationlock.Off:
+	case !s.api, r.Facts.Platform() == mdmcmd.WatchOS, r.TokenAt.IsZero() && left.IsZero(), r.Device().HasLock() == activationlock.Off:
 		return time.Time{}
 	case !left.IsZero() && now.Sub(left) > activationlock.WatchFor:
 		return time.Time{}
@@ -295,6 +295,9 @@ func (e *Engine) statusAnswered(ctx context.Context, request Request, answer app
 	now := e.now()
 	e.counted(AppleCalls, "status: "+string(answer.Outcome), 1)
 	evidence, says := activationlock.OfStatus(request.SerialNumber, answer, now)
+	if answer.Outcome == apple.Done && !says {
+		answer.Outcome = apple.Failed // it names another device
+	}
 	return e.answered(ctx, request, answer.Answer, func(r *inventory.Record, p Policy, x inventory.Exchange) inventory.Exchange {
 		if !x.Asked(request.uuid) {
 			return x // it was answered: this comes twice, and nobody knows how old it is
@@ -325,6 +328,10 @@ func (e *Engine) lockAnswered(ctx context.Context, request Request, answer apple
 		}
 	}
 	evidence, says := activationlock.OfLock(request.SerialNumber, answer, now)
+	locked := answer.Outcome == apple.Done || answer.Outcome == apple.AlreadyLocked
+	if locked && evidence.State != activationlock.On {
+		answer.Outcome = apple.Failed // it names another device
+	}
 	event := EventType("")
 	err := e.answered(ctx, request, answer.Answer, func(r *inventory.Record, p Policy, x inventory.Exchange) inventory.Exchange {
 		if event = ""; !x.Asked(request.uuid) {
@@ -498,6 +505,9 @@ func (p *pauses) until(s Service, t time.Time) {
 	}
 	p.times[s] = later(p.times[s], t)
 }
+
+// paused reports whether a service wants to be left alone.
+func (e *Engine) paused(s Service) bool { return e.now().Before(e.pauses.all()[s]) }
 
 func (p *pauses) all() map[Service]time.Time {
 	p.mu.Lock()

@@ -125,8 +125,8 @@ func (e *Engine) claimed(ctx context.Context, r *inventory.Record) (bool, error)
 }
 
 // CanErase answers whether a device may be erased without making a brick; see
-// [activationlock.Situation]. Where others claim its serial number, or a lock call
-// has no answer yet, it is never yes.
+// [activationlock.Situation]. Where others claim its serial number, or a lock of the
+// organization is ordered or its call has no answer yet, it is never yes.
 func (e *Engine) CanErase(ctx context.Context, serialOrID string) (activationlock.Answer, error) {
 	return e.can(ctx, serialOrID, activationlock.Situation.CanErase)
 }
@@ -147,7 +147,7 @@ func (e *Engine) can(ctx context.Context, serialOrID string, ask func(activation
 	if answer.Yes() && d.others {
 		return activationlock.Answer{Reasons: []activationlock.Reason{activationlock.ReasonConflict}}, nil
 	}
-	if answer.Yes() && inFlight(d.Record.Exchanges[string(LockService)]) {
+	if answer.Yes() && (!d.Record.LockOrder.At.IsZero() || inFlight(d.Record.Exchanges[string(LockService)])) {
 		return activationlock.Answer{Reasons: []activationlock.Reason{activationlock.ReasonMayBeLocked}}, nil
 	}
 	return answer, nil
@@ -234,8 +234,8 @@ func (e *Engine) Bypass(ctx context.Context, serialOrID string, u Unlock) (bypas
 	if id != "" && !e.adoptBypass(ctx, &d.Record, a.ID) {
 		return a, warning, nil
 	}
-	if e.config.Doer != nil || a.State.Over() {
-		if e.config.Doer != nil && !a.State.Over() {
+	if now := e.config.Doer != nil && !e.paused(UnlockService); now || a.State.Over() {
+		if !a.State.Over() {
 			ran, err := e.bypasses.Run(ctx, a.ID, unlocker{e})
 			if err != nil {
 				e.emit(ctx, AppleFailed, id, d.subject.SerialNumber, err)

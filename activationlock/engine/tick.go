@@ -103,7 +103,8 @@ func (e *Engine) work(ctx context.Context, enrollmentID string, to recipients) (
 	return batch, true
 }
 
-// orphansAtOnce is how many bypasses of devices without a record are looked at.
+// orphansAtOnce is how many bypasses of devices without a record a Tick goes on
+// with, and how many it reads at once to find them.
 const orphansAtOnce = 64
 
 // workOrphans goes on with bypasses of devices that are in no record, as only their
@@ -112,22 +113,41 @@ func (e *Engine) workOrphans(ctx context.Context) (batches []Batch, err error) {
 	if e.bypasses == nil {
 		return nil, nil
 	}
-	actions, err := e.config.Actions.Scan(ctx, "", orphansAtOnce, true)
-	if err != nil {
-		return nil, err
+	for after, worked := "", 0; worked < orphansAtOnce; {
+		actions, err := e.config.Actions.Scan(ctx, after, orphansAtOnce, true)
+		if err != nil {
+			return batches, err
+		}
+		for _, a := range actions {
+			after = a.ID
+		}
+		more, n, err := e.workOrphansOf(ctx, actions)
+		batches, worked = append(batches, more...), worked+n
+		if err != nil || len(actions) < orphansAtOnce {
+			return batches, err
+		}
 	}
+	return batches, nil
+}
+
+// workOrphansOf also says how many of the actions were gone on with.
+func (e *Engine) workOrphansOf(ctx context.Context, actions []bypass.Action) (batches []Batch, worked int, err error) {
 	for _, a := range actions {
-		if step := a.Next(e.now()); step.Do == bypass.Wait {
+		if a.Next(e.now()).Do == bypass.Wait {
 			continue
 		}
 		records, err := e.recordsOf(ctx, a.Subject.SerialNumber, a.Subject.EnrollmentID)
 		if err != nil {
-			return batches, err
+			return batches, worked, err
 		}
 		if len(records) > 0 {
 			e.adoptBypass(ctx, &records[0], a.ID)
 			continue
 		}
+		if e.paused(UnlockService) {
+			continue
+		}
+		worked++
 		if e.config.Doer != nil {
 			if a, err = e.bypasses.Run(ctx, a.ID, unlocker{e}); err == nil {
 				err = e.noteBypass(ctx, "", a.ID, a)
@@ -144,7 +164,7 @@ func (e *Engine) workOrphans(ctx context.Context) (batches []Batch, err error) {
 			e.emit(ctx, AppleFailed, "", a.Device.SerialNumber, err)
 		}
 	}
-	return batches, nil
+	return batches, worked, nil
 }
 
 // adoptBypass has on record that a bypass is under way, so that what comes of it
