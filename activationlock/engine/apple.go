@@ -396,10 +396,10 @@ func (e *Engine) answered(ctx context.Context, request Request, answer apple.Ans
 	before, err := e.config.Inventory.Get(ctx, request.EnrollmentID)
 	if err == nil {
 		policy, _ := e.policyFor(&before)
-		_, ok := e.reconcile(ctx, before, func(r *inventory.Record) {
+		out, ok := e.reconcile(ctx, before, func(r *inventory.Record) {
 			exchange(r, string(request.Service), func(x inventory.Exchange) inventory.Exchange { return change(r, policy, x) })
 		}, policy, toNobody, now)
-		if ok {
+		if ok || out.changed {
 			return nil
 		}
 		err = errNotRecorded
@@ -442,7 +442,7 @@ func (e *Engine) noteBypass(ctx context.Context, enrollmentID, actionID string, 
 		return fmt.Errorf("engine: bypass: %w", err)
 	}
 	policy, _ := e.policyFor(&before)
-	_, ok := e.reconcile(ctx, before, func(r *inventory.Record) {
+	out, ok := e.reconcile(ctx, before, func(r *inventory.Record) {
 		if says {
 			r.AddEvidence(evidence)
 		}
@@ -453,7 +453,7 @@ func (e *Engine) noteBypass(ctx context.Context, enrollmentID, actionID string, 
 			return inventory.Exchange{AgainAt: later(a.NextAt, now)}
 		})
 	}, policy, toNobody, now)
-	if !ok {
+	if !ok && !out.changed {
 		return fmt.Errorf("engine: bypass: %w", errNotRecorded)
 	}
 	if ended {

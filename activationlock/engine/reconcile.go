@@ -31,6 +31,7 @@ type plans struct {
 	commands []Queued
 	asks     []ask // of Apple
 	after    inventory.Record
+	changed  bool // though nothing could be planned, the change is on record
 }
 
 // record applies an observation to the enrollment's record and returns the
@@ -185,11 +186,11 @@ func (e *Engine) settle(ctx context.Context, before inventory.Record, c change, 
 	if err != nil {
 		// Without escrow nobody knows what may be allowed.
 		e.emit(ctx, EscrowFailed, expected.EnrollmentID, expected.Facts.SerialNumber, err)
-		e.update(ctx, &before, func(r *inventory.Record) {
+		changed := e.update(ctx, &before, func(r *inventory.Record) {
 			c(r)
 			r.Summary.DueAt = now
 		})
-		return plans{}, false
+		return plans{changed: changed}, false
 	}
 	s := step{codes: codes, policy: p, api: e.config.StatusAPI != "", bypasses: e.bypasses != nil, pauses: e.pauses.all(), to: to, now: now}
 	done := e.took(StepPlan)
