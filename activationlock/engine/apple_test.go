@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -823,3 +824,77 @@ func TestLockCodeIsSafeBeforeTheCall(t *testing.T) {
 type doer func(*http.Request) (*http.Response, error)
 
 func (d doer) Do(r *http.Request) (*http.Response, error) { return d(r) }
+
+// Whichever call of a store fails, or is the last one of a server: the code that
+// opens the lock is held in the end, as one that may open it.
+func TestLockWhateverFails(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"before", "after", "crash"} {
+		t.Run(how, func(t *testing.T) {
+			t.Parallel()
+			for n := 1; ; n++ {
+				f := newFuller(t, withDoer)
+				f.known(serial)
+				f.settled(id, serial, iPhone)
+				f.apple.Script(activationlocktest.LockService, activationlocktest.Fault{Status: 503, Processed: true})
+				f.after(time.Minute)
+				f.fate.strikes(n, how)
+				f.survive(func() { _ = f.engine.LockForOrganization(t.Context(), serial, by, "") })
+				for range 20 {
+					f.after(10 * time.Minute)
+					f.survive(func() { _, _ = f.engine.Tick(t.Context(), 100) })
+				}
+				fired := f.fate.fired
+				f.fate.strikes(0, "")
+				if f.apple.Lock(serial).Kind == activationlocktest.NotLocked { // the order was an error
+					require.Empty(t, f.apple.Requests(), "call %d", n)
+					require.Zero(t, f.record(id).LockOrder)
+				} else {
+					opens := 0
+					for _, c := range f.serverCodes() {
+						if c.Hash == f.apple.Lock(serial).Hash {
+							require.Contains(t, []escrow.State{escrow.Current, escrow.MaybeActive}, c.State, "call %d", n)
+							opens++
+						}
+					}
+					require.Equal(t, 1, opens, "call %d", n)
+					require.Equal(t, activationlock.On, f.device(id).Lock.State, "call %d", n)
+					require.Zero(t, f.record(id).LockOrder, "call %d", n)
+				}
+				if !fired {
+					require.Greater(t, n, 20)
+					return
+				}
+			}
+		})
+	}
+}
+
+// What Apple did is kept also if the caller goes away meanwhile.
+func TestAnswerWhileTheContextEnds(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	f := newFuller(t, func(f *fuller) {
+		f.config.Doer = doer(func(r *http.Request) (*http.Response, error) {
+			cancel()
+			if strings.HasPrefix(r.URL.String(), apple.LockURL) {
+				return answerOf(200, lockAnswer(serial, "SUCCESS")), nil
+			}
+			return answerOf(200, ""), nil
+		})
+	})
+	f.settled(id, serial, iPhone)
+	f.after(time.Minute)
+	require.NoError(t, f.engine.LockForOrganization(ctx, serial, by, ""))
+	require.Equal(t, activationlock.OrganizationLinked, f.device(id).Lock.Kind)
+	require.Equal(t, []engine.EventType{engine.Locked}, f.told(engine.Locked))
+
+	f.after(time.Minute)
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	a, _, err := f.engine.Bypass(ctx, serial, engine.Unlock{Act: by, InHand: true})
+	require.NoError(t, err)
+	require.Equal(t, bypass.Done, a.State)
+	require.Equal(t, activationlock.Off, f.device(id).Lock.State)
+	require.Equal(t, []engine.EventType{engine.Unlocked}, f.told(engine.Unlocked))
+}
