@@ -507,11 +507,15 @@ func TestTooManyUnlocks(t *testing.T) {
 	a, _, err = f.engine.Bypass(t.Context(), "XXFAKE0SER2", engine.Unlock{Act: by, InHand: true})
 	require.NoError(t, err)
 	require.Equal(t, bypass.Pending, a.State, "Tick goes on with it")
+	f.held("XXFAKE0SER3", code)
+	a, _, err = f.engine.Bypass(t.Context(), "XXFAKE0SER3", engine.Unlock{Act: by, InHand: true})
+	require.NoError(t, err)
+	require.Equal(t, bypass.Pending, a.State, "of a device without a record, too")
 	f.tick()
 	require.Len(t, f.apple.Requests(), 1)
 	f.after(time.Hour)
 	f.tick()
-	require.Len(t, f.apple.Requests(), 3)
+	require.Len(t, f.apple.Requests(), 4)
 }
 
 // With a Doer all of it happens in Tick, and in the end both sides agree.

@@ -215,6 +215,10 @@ func TestBypass(t *testing.T) {
 	f.report(id, informationAnswer(id, "host", dict{"IsActivationLockEnabled": true}))
 	require.Contains(t, f.kinds(id), inventory.Relocked)
 	require.NotEqual(t, activationlock.NotEnabled, f.device(id).Status)
+	again, _, err := f.engine.Bypass(t.Context(), serial, engine.Unlock{Act: by, InHand: true})
+	require.NoError(t, err)
+	require.NotEqual(t, a.ID, again.ID)
+	require.Equal(t, again.ID, f.device(id).LastBypass.ID)
 }
 
 // Several codes are tried one after the other, the right one among them.
