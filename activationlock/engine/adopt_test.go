@@ -64,7 +64,7 @@ func TestAdoptCountsWhatItIsGiven(t *testing.T) {
 	fleet := []engine.Enrollment{
 		{ID: "A"}, {ID: "B", Channel: engine.DeviceChannel}, {ID: "B:anna", ParentID: "B", Channel: engine.UserChannel},
 		{ID: id}, {ID: "A"},
-		{}, {ID: "a\x00"}, {ID: "\xff"}, {ID: strings.Repeat("x", 256)}, {ID: "U", Channel: engine.UserChannel}, {ID: "C", Channel: "another"},
+		{}, {ID: "a\x00"}, {ID: "\xff"}, {ID: strings.Repeat("x", 256)}, {ID: "U", Channel: engine.UserChannel}, {ID: "C", ParentID: "B", Channel: "another"},
 		{ID: "U", ParentID: "\xff", Channel: engine.UserChannel},
 	}
 	result, err := f.engine.Adopt(t.Context(), func(yield func(engine.Enrollment) bool) {

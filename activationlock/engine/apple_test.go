@@ -365,6 +365,24 @@ func TestAnswersThatComeLate(t *testing.T) {
 	require.Equal(t, activationlock.EnabledWithBypassCode, f.device(id).Status)
 }
 
+// A call that was lost is not under way for ever, once a later one is answered.
+func TestCallThatWasLost(t *testing.T) {
+	t.Parallel()
+	f := newFuller(t, nil)
+	f.settled(id, serial, iPhone)
+	f.order()
+	f.request(engine.LockService)
+	f.after(10 * time.Minute)
+	require.NoError(t, f.engine.HandleAnswer(t.Context(), f.request(engine.LockService), answerOf(200, lockAnswer(serial, "SUCCESS")), nil))
+	f.after(time.Hour)
+	_, _, err := f.engine.Bypass(t.Context(), serial, engine.Unlock{Act: by, InHand: true})
+	require.NoError(t, err)
+	require.NoError(t, f.engine.HandleAnswer(t.Context(), f.request(engine.UnlockService), answerOf(200, ""), nil))
+	answer, err := f.engine.CanReassign(t.Context(), serial)
+	require.NoError(t, err)
+	require.True(t, answer.Yes(), "%v", answer)
+}
+
 // After a call that was lost, that the device is locked already may be its doing.
 func TestAlreadyLockedByACallThatWasLost(t *testing.T) {
 	t.Parallel()
@@ -492,6 +510,21 @@ func TestTooManyRequests(t *testing.T) {
 	require.Len(t, f.apple.Requests(), 5)
 	require.Equal(t, activationlock.Off, f.device(third).Lock.State)
 	require.Equal(t, activationlock.SourceApple, f.device(third).Lock.Source)
+}
+
+// The device's record heeds it too, for other servers, and should this one end.
+func TestTooManyRequestsOnRecord(t *testing.T) {
+	t.Parallel()
+	f := newFuller(t, withStatus)
+	f.settled(id, serial, iPhone)
+	resp := answerOf(429, "")
+	resp.Header.Set("Retry-After", "3600")
+	require.NoError(t, f.engine.HandleAnswer(t.Context(), f.request(engine.StatusService), resp, nil))
+	f.engine = f.another()
+	f.after(time.Hour - time.Second)
+	require.Empty(t, f.requests())
+	f.after(time.Second)
+	f.request(engine.StatusService)
 }
 
 func TestTooManyUnlocks(t *testing.T) {
@@ -712,6 +745,11 @@ func TestStatusIsNotAskedInVain(t *testing.T) {
 	f := newFuller(t, withStatus)
 	f.checkin(id, authenticate(id, serial, "iPhone17,3", "26.1"))
 	require.Empty(t, f.requests(), "its enrollment is not complete")
+	f.checkin(id, tokenUpdate(id))
+	require.NoError(t, f.engine.HandleAnswer(t.Context(), f.request(engine.StatusService), answerOf(200, statusAnswer(serial, "false", "NONE")), nil))
+	f.checkin(id, authenticate(id, serial, "iPhone17,3", "26.1"))
+	f.after(week)
+	require.Empty(t, f.requests(), "nor is its next one")
 	enrollment := dict{"EnrollmentID": "E-1", "Topic": "t", "SerialNumber": "XXFAKE0SER9"}
 	f.checkin("E-1", list(enrollment.with(dict{"MessageType": "Authenticate", "ProductName": "iPhone15,2"})))
 	f.checkin("E-1", list(enrollment.with(dict{"MessageType": "TokenUpdate"})))
@@ -748,6 +786,12 @@ func TestPolicyLocksForTheOrganization(t *testing.T) {
 
 	t.Log("an administrator turns it off at Apple: it stays off")
 	f.apple.AdministratorTurnsOff(serial)
+	f.after(25 * time.Hour)
+	require.NoError(t, f.inventory.Update(t.Context(), id, func(r *inventory.Record) error {
+		r.AddEvidence(activationlock.Evidence{State: activationlock.Off, Source: activationlock.SourceApple, At: f.now})
+		return nil
+	}))
+	require.Equal(t, activationlock.Off, f.device(id).Lock.State)
 	for range 60 {
 		f.after(24 * time.Hour)
 		f.tick()
@@ -785,6 +829,22 @@ func TestPolicyLocksForTheOrganization(t *testing.T) {
 		f.report(id, informationAnswer(id, info.UUID, facts.with(dict{"SerialNumber": serial})))
 		require.Empty(t, f.requests(), name)
 	}
+
+	t.Log("what Apple refused is tried again with the next inventory")
+	f = newFuller(t, policy)
+	f.settled(id, serial, iPhone)
+	require.NoError(t, f.engine.HandleAnswer(t.Context(), f.request(engine.LockService), answerOf(200, lockAnswer(serial, "NOT_ACCESSIBLE")), nil))
+	next := inventory.Periodic{}.For(id).Next(f.now)
+	f.now = next.Add(-time.Second)
+	require.Empty(t, f.requests())
+	f.now = next
+	f.request(engine.LockService)
+
+	t.Log("and of who left, nothing is locked")
+	f = newFuller(t, policy)
+	f.settled(id, serial, iPhone)
+	f.checkin(id, checkOut(id))
+	require.Empty(t, f.requests())
 
 	t.Log("of two that claim one serial number, nobody knows which is meant")
 	f = newFuller(t, policy)

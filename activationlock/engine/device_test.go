@@ -71,6 +71,8 @@ func TestLockForOrganizationIsRefused(t *testing.T) {
 			require.ErrorContains(t, err, "engine: lock for the organization: ")
 			if test.want != nil {
 				require.ErrorIs(t, err, test.want)
+			} else {
+				require.ErrorContains(t, err, "an actor and a reason are required")
 			}
 			require.Empty(t, f.acts())
 			f.tick()
@@ -186,6 +188,10 @@ func TestBypassWithoutACode(t *testing.T) {
 		require.Equal(t, []engine.EventType{engine.BypassEnded}, f.told(engine.BypassEnded))
 		require.Empty(t, f.record(id).BypassID)
 		require.Empty(t, f.requests())
+		f.checkin(other, authenticate(other, "XXFAKE0SER2", "AppleTV14,1", "26.0"))
+		a, _, err = f.engine.Bypass(t.Context(), other, engine.Unlock{Act: by, InHand: true})
+		require.NoError(t, err)
+		require.Equal(t, bypass.NotSupported, a.State)
 	}
 }
 
@@ -328,6 +334,14 @@ func TestMayItBeErased(t *testing.T) {
 	require.True(t, erase.Yes())
 	require.True(t, reassign.Yes())
 
+	require.NoError(t, f.inventory.Update(t.Context(), id+":anna", func(r *inventory.Record) error {
+		r.Channel, r.ParentID, r.TokenAt, r.LastSeen, r.Facts.SerialNumber = engine.UserChannel, id, f.now, f.now.Add(time.Second), serial
+		return nil
+	}))
+	_, reassign = ask(serial)
+	require.True(t, reassign.Yes(), "a user channel is no other device")
+	require.Equal(t, id, f.device(serial).Record.EnrollmentID)
+
 	f.enroll(other, serial, iPhone)
 	for _, name := range []string{id, serial} {
 		erase, reassign = ask(name)
@@ -347,6 +361,15 @@ func TestMayItBeErased(t *testing.T) {
 		require.Equal(t, erase, reassign)
 		f.requests()
 	}
+
+	t.Log("a lock call that nobody ordered but the policy")
+	require.NoError(t, f.inventory.Update(t.Context(), id, func(r *inventory.Record) error {
+		r.LockOrder = inventory.LockOrder{}
+		r.AddEvidence(activationlock.Evidence{State: activationlock.Off, Source: activationlock.SourceUnlockCall, At: f.now})
+		return nil
+	}))
+	_, reassign = ask(id)
+	require.Equal(t, []activationlock.Reason{activationlock.ReasonMayBeLocked}, reassign.Reasons)
 
 	_, err := f.engine.CanErase(t.Context(), "XXFAKE0SER9")
 	require.ErrorIs(t, err, inventory.ErrNotFound)

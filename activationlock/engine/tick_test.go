@@ -673,6 +673,33 @@ func TestRunGoesOn(t *testing.T) {
 	})
 }
 
+// With an error Run waits, also where more is due: it may be there for long.
+func TestRunWaitsAfterAnError(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFuller(t, func(f *fuller) {
+			f.config.Clock = time.Now
+			f.config.Actions = noScan{f.config.Actions}
+		})
+		adopt(f.engine, t, names(3)...)
+		time.Sleep(24 * time.Hour)
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		var at []time.Duration
+		_ = f.engine.Run(ctx, time.Minute, 1, func(context.Context, engine.Batch) error {
+			at = append(at, time.Since(began))
+			return nil
+		})
+		require.Equal(t, []time.Duration{0, time.Minute, 2 * time.Minute}, at)
+	})
+}
+
+// noScan is a store of actions whose lists are down.
+type noScan struct{ bypass.Store }
+
+func (noScan) Scan(context.Context, string, int, bool) ([]bypass.Action, error) { return nil, errDown }
+
 func TestRunChecksItsArguments(t *testing.T) {
 	t.Parallel()
 	f := newFuller(t, nil)
