@@ -320,18 +320,21 @@ func TestAnswersThatComeTwice(t *testing.T) {
 	_, _, err := f.engine.Bypass(t.Context(), serial, engine.Unlock{Act: by, InHand: true})
 	require.NoError(t, err)
 	unlock := f.request(engine.UnlockService)
-	require.NoError(t, f.engine.HandleAnswer(t.Context(), unlock, answerOf(404, ""), nil))
+	require.NoError(t, f.engine.HandleAnswer(t.Context(), unlock, answerOf(200, ""), nil))
 
 	f.after(time.Hour)
 	f.order()
+	second, _, err := f.engine.Bypass(t.Context(), serial, engine.Unlock{Act: by, InHand: true})
+	require.NoError(t, err)
 	f.events = nil
-	before := f.record(id)
+	before, known := f.record(id), f.device(id).Lock
 	require.NoError(t, f.engine.HandleAnswer(t.Context(), status, off(), nil))
 	require.NoError(t, f.engine.HandleAnswer(t.Context(), lock, refused(), nil))
-	require.NoError(t, f.engine.HandleAnswer(t.Context(), unlock, answerOf(404, ""), nil))
+	require.NoError(t, f.engine.HandleAnswer(t.Context(), unlock, answerOf(200, ""), nil))
 	after := f.record(id)
+	require.Equal(t, second.ID, after.BypassID, "it is under way")
 	require.NotZero(t, after.LockOrder, "the new order stays")
-	require.Equal(t, before.Evidence, after.Evidence)
+	require.Equal(t, known, f.device(id).Lock)
 	require.Equal(t, before.Exchanges[string(engine.StatusService)], after.Exchanges[string(engine.StatusService)])
 	require.Equal(t, before.Exchanges[string(engine.LockService)], after.Exchanges[string(engine.LockService)])
 	require.Empty(t, f.told(engine.Locked, engine.LockRefused, engine.Unlocked, engine.BypassEnded))
@@ -450,7 +453,13 @@ func TestAnswerThatCannotBeKept(t *testing.T) {
 	f.inventoryDown = false
 	require.Empty(t, f.requests())
 	f.after(10 * time.Minute)
-	f.request(engine.StatusService)
+	request = f.request(engine.StatusService)
+
+	t.Log("without escrow nothing can be planned, but it is kept")
+	f.escrowDown = true
+	require.NoError(t, f.engine.HandleAnswer(t.Context(), request, answerOf(200, statusAnswer(serial, "true", "USER")), nil))
+	require.Equal(t, activationlock.On, f.lastOf(activationlock.SourceApple).State)
+	require.Equal(t, f.now, f.record(id).Summary.DueAt)
 }
 
 // Escrow fails after the call is on record: no call is made, and nobody says that
@@ -525,6 +534,24 @@ func TestTooManyRequestsOnRecord(t *testing.T) {
 	require.Empty(t, f.requests())
 	f.after(time.Second)
 	f.request(engine.StatusService)
+}
+
+// A short pause does not end a long one.
+func TestTooManyRequestsAtOnce(t *testing.T) {
+	t.Parallel()
+	f := newFuller(t, withStatus)
+	f.settled(id, serial, iPhone)
+	f.settled(other, "XXFAKE0SER2", iPhone)
+	all := f.requests()
+	require.Len(t, all, 2)
+	resp := answerOf(429, "")
+	resp.Header.Set("Retry-After", "3600")
+	require.NoError(t, f.engine.HandleAnswer(t.Context(), all[0], resp, nil))
+	require.NoError(t, f.engine.HandleAnswer(t.Context(), all[1], answerOf(503, ""), nil))
+	f.after(time.Hour - time.Second)
+	require.Empty(t, f.requests())
+	f.after(time.Second)
+	require.Len(t, f.requests(), 2)
 }
 
 func TestTooManyUnlocks(t *testing.T) {

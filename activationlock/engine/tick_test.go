@@ -592,6 +592,19 @@ func TestBypassThatBeganElsewhere(t *testing.T) {
 	require.Equal(t, []engine.EventType{engine.Unlocked}, f.told(engine.Unlocked))
 }
 
+// An engine that has no place for actions leaves them alone.
+func TestBypassThatIsOthers(t *testing.T) {
+	t.Parallel()
+	f := newFuller(t, nil)
+	f.settled(id, serial, iPhone)
+	_, _, err := f.engine.Bypass(t.Context(), serial, engine.Unlock{Act: by, InHand: true})
+	require.NoError(t, err)
+	f.config.Actions, f.config.Organization = nil, ""
+	f.engine = f.another()
+	require.Empty(t, f.requests())
+	require.NotEmpty(t, f.record(id).BypassID)
+}
+
 // Run ticks at once and then at its interval, and ends with its context.
 func TestRun(t *testing.T) {
 	t.Parallel()
