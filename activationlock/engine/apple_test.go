@@ -462,6 +462,27 @@ func TestAnswerThatCannotBeKept(t *testing.T) {
 	require.Equal(t, f.now, f.record(id).Summary.DueAt)
 }
 
+// Whichever call of a store fails: what is not kept is an error.
+func TestAnswerWhateverFails(t *testing.T) {
+	t.Parallel()
+	failed := 0
+	for n := 1; ; n++ {
+		f := newFuller(t, withStatus)
+		f.settled(id, serial, iPhone)
+		request := f.request(engine.StatusService)
+		f.fate.strikes(n, "before")
+		err := f.engine.HandleAnswer(t.Context(), request, answerOf(200, statusAnswer(serial, "true", "USER")), nil)
+		require.Equal(t, err == nil, f.lastOf(activationlock.SourceApple).State == activationlock.On, "call %d", n)
+		if err != nil {
+			failed++
+		}
+		if !f.fate.fired {
+			break
+		}
+	}
+	require.GreaterOrEqual(t, failed, 2, "the record is read and written")
+}
+
 // Escrow fails after the call is on record: no call is made, and nobody says that
 // the device may be locked.
 func TestLockCallThatCouldNotBeMade(t *testing.T) {
@@ -529,6 +550,7 @@ func TestTooManyRequestsOnRecord(t *testing.T) {
 	resp := answerOf(429, "")
 	resp.Header.Set("Retry-After", "3600")
 	require.NoError(t, f.engine.HandleAnswer(t.Context(), f.request(engine.StatusService), resp, nil))
+	require.Equal(t, f.now.Add(time.Hour), f.record(id).Exchanges[string(engine.StatusService)].AgainAt)
 	f.engine = f.another()
 	f.after(time.Hour - time.Second)
 	require.Empty(t, f.requests())

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -302,6 +303,40 @@ func TestBypassWhateverFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// While the audit was not told what came of a bypass, it is not over.
+func TestBypassThatTheAuditWasNotToldOf(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // the audit is given time
+		var trail *down
+		f := newFuller(t, func(f *fuller) {
+			trail = &down{Store: f.stores.Audit()}
+			acts, err := audit.New(audit.Config{Store: trail})
+			require.NoError(t, err)
+			f.config.Audit = acts
+			f.config.Doer = doer(func(*http.Request) (*http.Response, error) {
+				trail.down = true
+				return answerOf(200, ""), nil
+			})
+		})
+		f.settled(id, serial, locked)
+		f.after(time.Minute)
+		a, _, err := f.engine.Bypass(t.Context(), serial, engine.Unlock{Act: by, InHand: true})
+		require.NoError(t, err)
+		require.Equal(t, bypass.Done, a.State)
+		require.False(t, a.Noted)
+		require.Equal(t, a.ID, f.record(id).BypassID)
+		require.Equal(t, activationlock.Off, f.device(id).Lock.State)
+		require.Empty(t, f.told(engine.Unlocked))
+		trail.down = false
+		f.after(10 * time.Minute)
+		f.tick()
+		require.True(t, f.device(id).LastBypass.Noted)
+		require.Empty(t, f.record(id).BypassID)
+		require.Len(t, f.told(engine.Unlocked), 1)
+		require.Contains(t, f.acts(), audit.UnlockEnded)
+	})
 }
 
 // actions are those of the device, past all faults.
