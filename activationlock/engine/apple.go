@@ -320,8 +320,10 @@ func (e *Engine) statusAnswered(ctx context.Context, request Request, answer app
 func (e *Engine) lockAnswered(ctx context.Context, request Request, answer apple.LockAnswer) error {
 	now := e.now()
 	e.counted(AppleCalls, "lock: "+string(answer.Outcome), 1)
-	// The code first: what it opens must not be forgotten.
-	if v, ok := activationlock.OfCode(request.code, answer, now); ok && (v.State != escrow.Void || e.onlyCall(ctx, request)) {
+	// The code first: what it opens must not be forgotten. One that will be sent again
+	// is not void, or each new try would make another one.
+	again := answer.Outcome == apple.TermsNotSigned || answer.Outcome == apple.SessionOver || answer.Outcome == apple.Later
+	if v, ok := activationlock.OfCode(request.code, answer, now); ok && (v.State != escrow.Void || !again && e.onlyCall(ctx, request)) {
 		if _, err := e.config.Escrow.Mark(ctx, request.code.Subject, request.code.ID, v); err != nil {
 			e.emit(ctx, EscrowFailed, request.EnrollmentID, request.SerialNumber, err)
 			return fmt.Errorf("engine: handle answer: %w", err)

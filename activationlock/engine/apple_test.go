@@ -118,9 +118,9 @@ func TestLockAnswers(t *testing.T) {
 		{"unreadable", 200, `{`, nil, escrow.MaybeActive, true, activationlock.StateUnknown, "", true, soon, []engine.EventType{engine.AppleFailed}, false},
 		{"malformed", 400, "", nil, escrow.Void, false, "", "", false, weekly, []engine.EventType{engine.AppleFailed, engine.LockRefused}, false},
 		{"denied", 403, `"ACCESS_DENIED"`, nil, escrow.Void, false, "", "", false, weekly, []engine.EventType{engine.AppleFailed, engine.LockRefused}, false},
-		{"terms", 403, `"T_C_NOT_SIGNED"`, nil, escrow.Void, false, "", "", true, tomorrow, []engine.EventType{engine.AppleFailed}, false},
-		{"session", 401, "", nil, escrow.Void, false, "", "", true, soon, []engine.EventType{engine.AppleFailed}, false},
-		{"too many", 429, "", nil, escrow.Void, false, "", "", true, soon, []engine.EventType{engine.AppleFailed}, false},
+		{"terms", 403, `"T_C_NOT_SIGNED"`, nil, escrow.MaybeActive, false, "", "", true, tomorrow, []engine.EventType{engine.AppleFailed}, false},
+		{"session", 401, "", nil, escrow.MaybeActive, false, "", "", true, soon, []engine.EventType{engine.AppleFailed}, false},
+		{"too many", 429, "", nil, escrow.MaybeActive, false, "", "", true, soon, []engine.EventType{engine.AppleFailed}, false},
 		{"down", 503, "", nil, escrow.MaybeActive, true, activationlock.StateUnknown, "", true, soon, []engine.EventType{engine.AppleFailed}, false},
 		{"nothing", 0, "", errors.New("a connection that broke"), escrow.MaybeActive, true, activationlock.StateUnknown, "", true, soon, []engine.EventType{engine.AppleFailed}, false},
 		{"TLS", 0, "", refusedByTLS, escrow.MaybeActive, true, activationlock.StateUnknown, "", false, weekly, []engine.EventType{engine.AppleFailed, engine.LockRefused}, false},
@@ -177,6 +177,7 @@ func TestLockAnswers(t *testing.T) {
 			f.now = x.AgainAt
 			if f.after(time.Minute); test.ordered { // Apple may want more
 				f.request(engine.LockService)
+				require.Len(t, f.serverCodes(), 1, "no new code for a new try")
 			} else {
 				require.Empty(t, f.requests())
 			}

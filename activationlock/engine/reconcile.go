@@ -326,6 +326,9 @@ func (s *step) summarize(r *inventory.Record) {
 	if !s.overridden && wantsOverride(r, s.codes, s.policy, s.now) { // the audit was down, or this is not for the device
 		due = earliest(due, s.now.Add(s.policy.NotNowAgain))
 	}
+	if r.BypassID != "" && !s.bypasses { // another server's business, which must find it
+		due = earliest(due, later(r.Exchanges[string(UnlockService)].AgainAt, s.now.Add(claimFor)))
+	}
 	if s.to&toApple == 0 && len(s.planApple(r, s.now)) > 0 ||
 		s.to&toDevice == 0 && len(plan(r, s.codes, s.policy, false, s.now)) > 0 { // which is Tick's to send
 		due = s.now

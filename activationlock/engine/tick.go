@@ -205,7 +205,7 @@ func (e *Engine) Run(ctx context.Context, every time.Duration, limit int, delive
 			e.emit(ctx, TickFailed, "", "", err)
 		}
 		for _, b := range batches {
-			if err := deliver(ctx, b); err != nil {
+			if err := e.deliver(ctx, b, deliver); err != nil {
 				e.emit(ctx, DeliveryFailed, b.Enrollment.ID, "", err)
 			}
 		}
@@ -215,4 +215,15 @@ func (e *Engine) Run(ctx context.Context, every time.Duration, limit int, delive
 		}
 		timer.Reset(wait)
 	}
+}
+
+// deliver delivers a batch, also when the context has ended meanwhile: else what it
+// has would be asked again only after its deadline.
+func (e *Engine) deliver(ctx context.Context, b Batch, deliver func(context.Context, Batch) error) error {
+	if ctx.Err() != nil {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(context.WithoutCancel(ctx), appleTimeout)
+		defer stop()
+	}
+	return deliver(ctx, b)
 }

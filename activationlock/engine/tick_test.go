@@ -666,6 +666,29 @@ func TestRunDoesNotWaitWhileMoreIsDue(t *testing.T) {
 	})
 }
 
+// What came before the context ended is delivered all the same: it is on record as
+// asked.
+func TestRunDeliversTheLastBatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFuller(t, func(f *fuller) { f.config.Clock = time.Now })
+		adopt(f.engine, t, names(5)...)
+		time.Sleep(24 * time.Hour)
+		ctx, cancel := context.WithCancel(t.Context())
+		n := 0
+		err := f.engine.Run(ctx, time.Hour, 100, func(ctx context.Context, b engine.Batch) error {
+			require.NoError(t, ctx.Err())
+			_, bounded := ctx.Deadline()
+			require.Equal(t, n > 0, bounded)
+			n++
+			cancel()
+			return nil
+		})
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, 5, n)
+	})
+}
+
 // A store that is down, and a batch that cannot be delivered, end nothing.
 func TestRunGoesOn(t *testing.T) {
 	t.Parallel()
