@@ -65,12 +65,18 @@ func (e *Engine) device(ctx context.Context, serialOrID string) (d found, err er
 	if err != nil {
 		return d, err
 	}
-	d.subject = escrow.Subject{SerialNumber: serialOrID}
+	// Of a device without a record, codes may be filed in either way.
+	subjects := []escrow.Subject{{SerialNumber: serialOrID}, {EnrollmentID: serialOrID}}
 	if len(records) > 0 {
 		d.Record = records[0]
-		d.subject = d.Record.Subject()
+		subjects = []escrow.Subject{d.Record.Subject()}
 	}
-	if d.Codes, err = e.config.Escrow.Records(ctx, d.subject); err != nil {
+	for _, d.subject = range subjects {
+		if d.Codes, err = e.config.Escrow.Records(ctx, d.subject); err != nil || len(d.Codes) > 0 {
+			break
+		}
+	}
+	if err != nil {
 		return d, err
 	}
 	if len(records) == 0 && len(d.Codes) == 0 {
@@ -223,6 +229,7 @@ func (e *Engine) Bypass(ctx context.Context, serialOrID string, u Unlock) (bypas
 	if d.others {
 		return fail(bypass.Action{}, ErrDisputed)
 	}
+	e.endBypass(ctx, &d.Record)
 	a, warning, err := e.bypasses.Start(ctx, bypass.Start{
 		Subject: d.subject, Act: u.Act, InHand: u.InHand, Lock: d.Lock, Device: d.Record.Device(), Identity: deviceOf(&d.Record),
 	})
@@ -249,6 +256,20 @@ func (e *Engine) Bypass(ctx context.Context, serialOrID string, u Unlock) (bypas
 		_ = e.noteBypass(kept, id, a.ID, a) // what fails is an event, and Tick's business
 	}
 	return a, warning, nil
+}
+
+// endBypass has the end of the bypass before on record, before another one takes its
+// place there.
+func (e *Engine) endBypass(ctx context.Context, r *inventory.Record) {
+	if r.BypassID == "" {
+		return
+	}
+	if a, err := e.config.Actions.Get(ctx, r.BypassID); err != nil || !a.State.Over() {
+		return
+	}
+	if _, a, err := e.bypasses.Next(ctx, r.BypassID); err == nil {
+		_ = e.noteBypass(ctx, r.EnrollmentID, r.BypassID, a) // what fails is an event, and Tick's business
+	}
 }
 
 // LockForOrganization orders a lock of the organization for a device, for example

@@ -14,6 +14,7 @@ import (
 	"github.com/activationlock/sdk/activationlock/activationlocktest"
 	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/engine"
+	"github.com/activationlock/sdk/bypasscode"
 	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/inventory"
@@ -337,6 +338,52 @@ func TestBypassThatTheAuditWasNotToldOf(t *testing.T) {
 		require.Len(t, f.told(engine.Unlocked), 1)
 		require.Contains(t, f.acts(), audit.UnlockEnded)
 	})
+}
+
+// A bypass that is over ends before another one takes its place on record.
+func TestBypassAfterOneThatTheAuditWasNotToldOf(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var trail *down
+		f := newFuller(t, func(f *fuller) {
+			trail = &down{Store: f.stores.Audit()}
+			acts, err := audit.New(audit.Config{Store: trail})
+			require.NoError(t, err)
+			f.config.Audit = acts
+			f.config.Doer = doer(func(*http.Request) (*http.Response, error) {
+				trail.down = true
+				return answerOf(200, ""), nil
+			})
+		})
+		f.settled(id, serial, locked)
+		f.after(time.Minute)
+		first, _, err := f.engine.Bypass(t.Context(), serial, engine.Unlock{Act: by, InHand: true})
+		require.NoError(t, err)
+		trail.down = false
+		f.after(time.Minute)
+		_, _, err = f.engine.Bypass(t.Context(), serial, engine.Unlock{Act: by, InHand: true})
+		require.NoError(t, err)
+		require.Len(t, f.actions(), 2)
+		require.Equal(t, first.ID, f.actions()[0].ID)
+		require.True(t, f.actions()[0].Noted)
+		require.Len(t, f.told(engine.Unlocked), 1)
+	})
+}
+
+// Of a device without a record, codes may be filed under its enrollment.
+func TestDeviceOfAnEnrollmentWithoutARecord(t *testing.T) {
+	t.Parallel()
+	f := newFuller(t, nil)
+	_, err := f.escrow.Capture(t.Context(), escrow.Capture{
+		Subject: escrow.Subject{EnrollmentID: "UDID-OLD"}, Kind: bypasscode.Device, Text: bypasscode.NewText(code),
+		Cause: escrow.CauseEnrollment, ReceivedAt: f.now,
+	})
+	require.NoError(t, err)
+	d, err := f.engine.Device(t.Context(), "UDID-OLD")
+	require.NoError(t, err)
+	require.Len(t, d.Codes, 1)
+	_, err = f.engine.Reveal(t.Context(), "UDID-OLD", engine.Wish{Act: by})
+	require.ErrorIs(t, err, escrow.ErrRefused, "whose device it is nobody knows")
 }
 
 // actions are those of the device, past all faults.
