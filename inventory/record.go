@@ -23,7 +23,7 @@ type Record struct {
 	AuthenticatedAt time.Time // this enrollment began; zero if it was there before us
 	TokenAt         time.Time // last TokenUpdate of this enrollment
 	CheckedOutAt    time.Time // this enrollment ended
-	LastSeen        time.Time
+	LastSeen        time.Time // to some hours: that a device spoke is not written each time
 
 	// Ownership and Groups are the host's to say; groups in byte order, each once.
 	Ownership Ownership

@@ -559,7 +559,7 @@ func TestDeviceOfTwo(t *testing.T) {
 	f.after(2 * time.Hour)
 	f.enroll(other, serial, iPhone)
 	require.Equal(t, other, f.device(serial).Record.EnrollmentID)
-	f.after(2 * time.Hour)
+	f.after(7 * time.Hour)
 	f.report(id, idle(id))
 	require.Equal(t, id, f.device(serial).Record.EnrollmentID)
 	require.Equal(t, other, f.device(other).Record.EnrollmentID)

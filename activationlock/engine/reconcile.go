@@ -17,7 +17,11 @@ import (
 
 // seenEvery is how exactly it is recorded when a device was seen last: that it
 // spoke again, and said nothing new, is not written each time.
-const seenEvery = time.Hour
+const seenEvery = 6 * time.Hour
+
+// planHolds is for how long a plan that is on record holds without a look at escrow. A
+// device that enrolled while the inventory was down has left a mark there.
+const planHolds = time.Hour
 
 // change is what happened to a record. It depends on its argument only, and may be
 // called more than once.
@@ -133,7 +137,7 @@ func split(codes []escrow.Record, enrollmentID string) bool {
 // by time alone it changes when the record is due.
 func upToDate(r *inventory.Record, now time.Time) bool {
 	s := r.Summary
-	return now.Sub(s.At).Abs() < seenEvery && (s.DueAt.IsZero() || now.Before(s.DueAt))
+	return now.Sub(s.At).Abs() < planHolds && (s.DueAt.IsZero() || now.Before(s.DueAt))
 }
 
 // update changes the record of an enrollment, and returns it as it is then.
