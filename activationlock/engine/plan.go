@@ -23,7 +23,7 @@ var (
 // depends on its arguments only. Overridden: the audit knows that the lock is
 // allowed without a code, if the policy wants it.
 func plan(r *inventory.Record, codes []escrow.Record, p Policy, overridden bool, now time.Time) []mdmcmd.Command {
-	if !r.Live() || r.Channel != mdmcmd.DeviceChannel || r.UserEnrollment {
+	if !mayBeEnrolled(r, p, now) || r.Channel != mdmcmd.DeviceChannel || r.UserEnrollment {
 		return nil
 	}
 	var commands []mdmcmd.Command
@@ -44,6 +44,13 @@ func plan(r *inventory.Record, codes []escrow.Record, p Policy, overridden bool,
 	return append(commands, planOptions(r, codes, p, overridden, now)...)
 }
 
+// mayBeEnrolled reports whether the device is enrolled, or may be: the message that says so
+// may have been lost, and a device that nobody asks anything may never send another.
+func mayBeEnrolled(r *inventory.Record, p Policy, now time.Time) bool {
+	began := !r.AuthenticatedAt.IsZero() && r.CheckedOutAt.IsZero()
+	return r.Live() || began && !now.Before(r.AuthenticatedAt.Add(p.AnswerWithin)) && windowLeft(r, now) > 0
+}
+
 // wantsOverride reports whether the policy's permission without a code would be
 // planned now.
 func wantsOverride(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) bool {
@@ -54,7 +61,7 @@ func wantsOverride(r *inventory.Record, codes []escrow.Record, p Policy, now tim
 // happens, zero if never. The plan changes by time alone only at the moments that
 // the record names.
 func dueAt(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) time.Time {
-	var moments []time.Time
+	moments := []time.Time{r.AuthenticatedAt.Add(p.AnswerWithin)}
 	for name, x := range r.Exchanges {
 		moments = append(moments, x.AgainAt, x.OverdueAt)
 		if !x.AnsweredAt.IsZero() {

@@ -713,7 +713,7 @@ func requireSound(t *testing.T, s situation, says string) []mdmcmd.Command {
 	commands, _ := s.run()
 	for i, c := range commands {
 		require.NotEqual(t, mdmcmd.ClearActivationLockBypassCode, c, says)
-		require.True(t, r.Live() && r.Channel == DeviceChannel && !r.UserEnrollment, says)
+		require.True(t, mayBeEnrolled(&r, s.policy, s.now) && r.Channel == DeviceChannel && !r.UserEnrollment, says)
 		switch c := c.(type) {
 		case mdmcmd.DeviceInformation:
 			require.Equal(t, mdmcmd.DefaultQueries(r.Facts.Platform()), c.Queries, says)
