@@ -288,6 +288,9 @@ func identity(known escrow.Device, subject escrow.Subject, codes []escrow.Record
 		if fill(&d.SerialNumber, from.SerialNumber); from.SerialNumber != "" && from.SerialNumber != d.SerialNumber {
 			continue // another device
 		}
+		if d.UDID != "" && from.UDID != "" && from.UDID != d.UDID {
+			continue // another device, which once claimed to be this one
+		}
 		fill(&d.UDID, from.UDID)
 		fill(&d.ProductType, from.ProductType)
 		if d.IMEI+d.IMEI2+d.MEID == "" { // all three of one source: a SIM may have moved

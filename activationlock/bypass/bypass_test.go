@@ -510,6 +510,10 @@ func TestIdentity(t *testing.T) {
 			escrow.Device{SerialNumber: "S9", ProductType: "iPad4,1"}, nil, escrow.Device{SerialNumber: serial, ProductType: "iPad4,1"},
 		},
 		"disputed": {escrow.Device{}, []seen{{device: phone}, {device: escrow.Device{ProductType: "iPad4,1", IMEI: "1"}, disputed: true}}, phone},
+		"another UDID": {
+			escrow.Device{UDID: "U1", ProductType: "iPad4,1"}, []seen{{device: escrow.Device{MEID: "2"}}, {device: escrow.Device{UDID: "U2", IMEI: "1"}}},
+			escrow.Device{SerialNumber: serial, UDID: "U1", ProductType: "iPad4,1", MEID: "2"},
+		},
 		"what no store can keep": {
 			escrow.Device{ProductType: "iPhone17,3\x00", UDID: "\xff", IMEI: long, IMEI2: long, MEID: long}, []seen{{device: phone}}, phone,
 		},
