@@ -260,6 +260,9 @@ func (e *Engine) capture(ctx context.Context, from Enrollment, report *mdmcmd.Re
 		if c.Cause == "" {
 			c.Cause = escrow.CauseSchedule
 		}
+		// It was asked in this enrollment, so it came after that began, whatever the
+		// clocks of two servers say: else it would keep the mark of it.
+		c.ReceivedAt = later(c.ReceivedAt, r.AuthenticatedAt)
 	}
 	done := e.took(StepEscrow)
 	kept, err := e.config.Escrow.Capture(ctx, c)
