@@ -365,11 +365,14 @@ func (f *fleet) notAskable(m *member) string {
 func (f *fleet) holds(m *member) (escrow.State, bool) {
 	entries, err := f.store.Escrow().Entries(f.ctx, escrow.Subject{SerialNumber: m.serial})
 	require.NoError(f, err)
-	at := slices.IndexFunc(entries, func(e escrow.Entry) bool { return textOf(e) == m.device.Code().Reveal() })
-	if at < 0 {
-		return "", false
+	var state escrow.State
+	held := false
+	for _, e := range entries { // one that came while nobody could say whose it is, is filed once more
+		if textOf(e) == m.device.Code().Reveal() && (!held || e.State == escrow.Current) {
+			state, held = e.State, true
+		}
 	}
-	return entries[at].State, true
+	return state, held
 }
 
 // inEscrow reports whether a code that an enrollment gave is in escrow.
@@ -560,9 +563,6 @@ func (f *fleet) checkAllowed(m *member, held bool) {
 	vision := strings.HasPrefix(m.device.Config().ProductName, "Reality") // which does not tell
 	if !held || vision || !m.given[m.device.Code().Reveal()] || m.noted != m.device.Code().Reveal() || m.missed || f.now.Sub(m.settledAt()) < 2*day {
 		return
-	}
-	if f.stored(m.device.ID()).CodeID == "" {
-		return // it came as no answer to rely on, and its time was over: rather no lock than a brick
 	}
 	raw, err := mdmcmd.Encode("host", mdmcmd.DeviceInformation{Queries: []mdmcmd.Query{"MDMOptions"}})
 	require.NoError(f, err)
