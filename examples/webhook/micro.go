@@ -34,18 +34,3 @@ func (s microMDM) deliver(ctx context.Context, id string, commands []engine.Queu
 	}
 	return nil
 }
-
-func (s microMDM) push(ctx context.Context, id string) error {
-	id, err := pathID(id)
-	if err != nil {
-		return err
-	}
-	var answer struct {
-		Status string `json:"status"`
-	}
-	err = s.api.call(ctx, http.MethodPost, "/v1/push/"+id, nil, http.StatusOK, &answer)
-	if err == nil && answer.Status != "success" {
-		err = errors.New("the server could not push")
-	}
-	return err
-}

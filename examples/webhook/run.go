@@ -61,7 +61,7 @@ func run(ctx context.Context, c config, out, logTo io.Writer) error {
 		return err
 	}
 	hook := &webhook{
-		engine: e, records: store.Inventory(), server: newServer(c),
+		engine: e, server: newServer(c),
 		hmacKey: c.hmacKey, password: c.password, log: log, numbers: counted,
 	}
 	probes := &health{records: store.Inventory(), log: log}
@@ -241,7 +241,6 @@ func serve(ctx context.Context, c config, listener net.Listener, hook *webhook, 
 			return hook.deliverBatch(working, b)
 		})
 	})
-	work.Go(func() { hook.repairUnfinished(ctx, c.answerWithin) })
 	worked := make(chan struct{})
 	go func() {
 		work.Wait()

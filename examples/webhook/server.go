@@ -20,8 +20,6 @@ type server interface {
 	// deliver queues commands for an enrollment, in this order and up to the first
 	// that fails, and has the device pushed.
 	deliver(ctx context.Context, id string, commands []engine.Queued) error
-	// push has the device pushed, so that it comes.
-	push(ctx context.Context, id string) error
 }
 
 const (

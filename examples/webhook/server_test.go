@@ -108,27 +108,11 @@ func TestNotDelivered(t *testing.T) {
 			require.Len(t, *calls, len(c.answers))
 		})
 	}
-	for _, c := range []struct {
-		kind, path string
-		answer     object
-		pushed     bool
-	}{
-		{kindNano, "GET /v1/push/", object{"status": object{udid: object{"push_result": "x"}}}, true},
-		{kindNano, "GET /v1/push/", object{"status": object{udid: object{"push_error": "x"}}}, false},
-		{kindMicro, "POST /v1/push/", object{"status": "success", "push_notification_id": "x"}, true},
-		{kindMicro, "POST /v1/push/", object{"status": "failure"}, false},
-	} {
-		url, calls := recording(t, answer(200, c.answer))
-		err := newServer(config{kind: c.kind, serverURL: url, apiKey: "secret"}).push(t.Context(), udid)
-		require.Equal(t, c.pushed, err == nil)
-		require.Equal(t, c.path+udid, (*calls)[0].method+" "+(*calls)[0].path)
-	}
 	for _, kind := range []string{kindNano, kindMicro} {
 		url, calls := recording(t)
 		s := newServer(config{kind: kind, serverURL: url, apiKey: "secret"})
 		for _, id := range []string{"", "A,B", "../push/A", "A/B", "A?x", "A%2CB", "..", "A B", "É"} {
 			require.Error(t, s.deliver(t.Context(), id, queued), id)
-			require.Error(t, s.push(t.Context(), id), id)
 		}
 		require.Empty(t, *calls)
 	}

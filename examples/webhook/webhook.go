@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/activationlock/sdk/activationlock/engine"
-	"github.com/activationlock/sdk/inventory"
 )
 
 const (
@@ -37,7 +36,6 @@ const (
 // its question stays open on record, and is asked again.
 type webhook struct {
 	engine   *engine.Engine
-	records  inventory.Store
 	server   server
 	hmacKey  string // "": events are not signed
 	password string // "": whoever posts need not show one

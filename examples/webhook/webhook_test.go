@@ -98,14 +98,6 @@ func (f *fixture) deliver(_ context.Context, id string, commands []engine.Queued
 	return f.refuses
 }
 
-// push implements server.
-func (f *fixture) push(_ context.Context, id string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.delivered = append(f.delivered, id+" push")
-	return f.refuses
-}
-
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{t: t, now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
@@ -145,7 +137,7 @@ func newFixture(t *testing.T) *fixture {
 		},
 	})
 	require.NoError(t, err)
-	f.hook = &webhook{engine: e, records: f.records, server: f, log: log, numbers: counted}
+	f.hook = &webhook{engine: e, server: f, log: log, numbers: counted}
 	t.Cleanup(func() { require.NotContains(t, f.log.String(), code) })
 	return f
 }
@@ -296,30 +288,19 @@ func TestServerDown(t *testing.T) {
 	require.Equal(t, "DeviceInformation", batches[0].Commands[0].RequestType)
 }
 
-// A device whose TokenUpdate got lost is not asked, since it may not be enrolled. It
-// is pushed, and asked when it comes.
+// A device whose TokenUpdate got lost is asked all the same: it may be enrolled.
 func TestTokenUpdateLost(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	events := recorded(t)
-	f.next(events[0])
-	pushed := func(at time.Time) []string {
-		f.delivered = nil
-		require.NoError(t, f.hook.pushUnfinished(t.Context(), at, time.Hour))
-		return f.delivered
+	f.next(recorded(t)[0])
+	due := func(after time.Duration) int {
+		f.now = f.now.Add(after)
+		batches, err := f.hook.engine.Tick(t.Context(), 10)
+		require.NoError(t, err)
+		return len(batches)
 	}
-	require.Empty(t, pushed(f.now.Add(time.Minute)), "it may be about to")
-	require.Empty(t, pushed(f.now.Add(16*24*time.Hour)), "it gave up long ago")
-	f.refuses = errors.New("connection refused")
-	require.Equal(t, []string{udid + " push"}, pushed(f.now.Add(time.Hour)))
-	require.Contains(t, f.log.String(), "connection refused")
-	require.Equal(t, []string{udid + " push"}, pushed(f.now.Add(2*time.Hour)))
-
-	f.refuses = nil
-	require.Equal(t, []string{udid + " DeviceInformation"}, f.next(events[5]))
-	require.Empty(t, pushed(f.now.Add(2*time.Hour)), "it is enrolled")
-	f.next(events[6])
-	require.Empty(t, pushed(f.now.Add(2*time.Hour)), "it left")
+	require.Zero(t, due(23*time.Hour), "it may be about to")
+	require.Equal(t, 1, due(time.Hour))
 }
 
 // NanoMDM posts what a device says at the same time. In whatever order it is taken
