@@ -88,20 +88,6 @@ func TestAuthenticateThatWasNotRecorded(t *testing.T) {
 	require.Equal(t, code2, w.current(serial))
 }
 
-// The mark was made while the clock ran fast, and the code came back from the
-// device's own backup: the mark outlasts the answer, and safely so.
-func TestMarkThatOutlastsTheAnswer(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.allowed(id, w.enroll(id, serial, iPhone), code)
-	w.now = w.now.Add(time.Hour + time.Minute)
-	ask := w.enroll(id, serial, iPhone)
-	w.now = w.now.Add(-time.Minute)
-	require.Empty(t, w.report(id, codeAnswer(id, ask.UUID, code)).Commands)
-	w.now = w.now.Add(6 * time.Hour)
-	w.allowed(id, w.one(w.report(id, idle(id)), "ActivationLockBypassCode"), code)
-}
-
 func TestEnrollmentAfterCheckOutThatWasNotRecorded(t *testing.T) {
 	t.Parallel()
 	begin := func(t *testing.T, missed ...[]byte) *world {

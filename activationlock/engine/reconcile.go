@@ -82,30 +82,45 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 		before, observed, claims = after, nothing, nil
 	}
 	codes, err := e.codes(ctx, &after)
-	switch {
-	case serial == "":
-	case serial != after.Facts.SerialNumber:
-		e.emit(ctx, SerialDisputed, from.ID, after.Facts.SerialNumber, errors.New("engine: the enrollment names another serial number than before"))
-	case claims == nil:
-		if claims, err = e.config.Inventory.BySerialNumber(ctx, serial); err != nil {
-			e.emit(ctx, RecordFailed, from.ID, serial, err)
+	if serial != "" {
+		disputed, joined, known := e.claim(ctx, from, serial, &after, claims, codes)
+		if joined {
+			codes, err = e.codes(ctx, &after)
 		}
-	}
-	if claims != nil && serial == after.Facts.SerialNumber { // else it is what it was: that nobody can say is no finding
-		disputed, joined := e.disputedBy(ctx, from, serial, claims), false
-		if !disputed && (!before.Joined || split(codes, from.ID)) {
-			if joined = e.join(ctx, from, serial); joined {
-				codes, err = e.codes(ctx, &after)
+		if known { // else it is what it was: that nobody can say is no finding
+			was := observed
+			observed = func(r *inventory.Record) {
+				was(r)
+				r.Disputed, r.Joined = disputed, r.Joined || joined
 			}
-		}
-		was := observed
-		observed = func(r *inventory.Record) {
-			was(r)
-			r.Disputed, r.Joined = disputed, r.Joined || joined
 		}
 	}
 	p, _ := e.settle(ctx, before, observed, codes, err, policy, toDevice, now)
 	return p.commands
+}
+
+// claim looks at the serial number that an enrollment names: whether others claim it
+// too, and, if none does, whether its codes were filed under it now. Known says that
+// somebody could say.
+func (e *Engine) claim(ctx context.Context, from Enrollment, serial string, r *inventory.Record, claims []inventory.Record, codes []escrow.Record) (disputed, joined, known bool) {
+	if serial != r.Facts.SerialNumber {
+		e.emit(ctx, SerialDisputed, from.ID, r.Facts.SerialNumber, errors.New("engine: the enrollment names another serial number than before"))
+		return false, false, false
+	}
+	if claims == nil {
+		var err error
+		if claims, err = e.config.Inventory.BySerialNumber(ctx, serial); err != nil {
+			e.emit(ctx, RecordFailed, from.ID, serial, err)
+			return false, false, false
+		}
+	}
+	if e.disputedBy(ctx, from, serial, claims) {
+		return true, false, true
+	}
+	if r.Joined && !split(codes, from.ID) {
+		return false, false, true
+	}
+	return false, e.join(ctx, from, serial), true
 }
 
 // find returns the record of an enrollment that names a serial number, and, where
