@@ -278,8 +278,8 @@ func (e *Engine) endBypass(ctx context.Context, r *inventory.Record) {
 // With [Config].Doer, Apple is called at once; if that fails, and without a Doer,
 // Tick goes on with it. Events and [Engine.Device] say what came of it.
 //
-// The code is in escrow before Apple is called, and the same order again is no
-// other one. The errors are [inventory.ErrNotFound], [ErrDisputed],
+// The code is in escrow before Apple is called. Who orders it again has Apple asked at
+// once, with the same code, unless that was refused for good. The errors are [inventory.ErrNotFound], [ErrDisputed],
 // [ErrNotPossible], [ErrNoAudit], or those of the stores.
 func (e *Engine) LockForOrganization(ctx context.Context, serialOrID string, by escrow.Act, message string) error {
 	if err := e.lockForOrganization(ctx, serialOrID, by, message); err != nil {

@@ -30,9 +30,12 @@ const (
 	// hour.
 	codeRest, otherRest, notNowRest = 30 * time.Minute, day, time.Hour
 
-	mostADay    = 54       // of a command: once an hour, and what enrollments begin anew
-	mostBytes   = 12 << 10 // of a record in JSON
-	mostQueued  = 64       // commands of a device that is off
+	mostADay  = 54       // of a command: once an hour, and what enrollments begin anew
+	mostBytes = 12 << 10 // of a record in JSON
+	// Commands of a device that is off for all of the 90 days: each of three questions
+	// after a day, two, four and then every week, and the one for the code every day
+	// while its window is open, nine times toward its end, and then every week.
+	mostQueued  = 3*(4+13) + 15 + 9 + 11
 	mostUUIDs   = 8
 	mostWords   = 16 // of evidence
 	mostAskings = 7  // four commands and three services of Apple

@@ -3,4 +3,4 @@
 package engine_test
 
 // fleetSize is smaller with the race detector, which makes the fleet many times slower.
-const fleetSize = 120
+const fleetSize = 40
