@@ -16,12 +16,10 @@ import (
 )
 
 // seenEvery is how exactly it is recorded when a device was seen last: that it
-// spoke again, and said nothing new, is not written each time.
+// spoke again, and said nothing new, is not written each time. For so long a plan that
+// is on record holds, too, without a look at escrow: a device that enrolled while the
+// inventory was down has left a mark there.
 const seenEvery = 6 * time.Hour
-
-// planHolds is for how long a plan that is on record holds without a look at escrow. A
-// device that enrolled while the inventory was down has left a mark there.
-const planHolds = time.Hour
 
 // change is what happened to a record. It depends on its argument only, and may be
 // called more than once.
@@ -67,7 +65,7 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 	}
 	after := before.Clone()
 	observed(&after)
-	if there && serial == "" && upToDate(&before, now) && same(before, after) {
+	if there && serial == "" && upToDate(&before, policy, now) && same(before, after) {
 		return nil
 	}
 	if !there || after.Subject() != before.Subject() {
@@ -149,10 +147,11 @@ func split(codes []escrow.Record, enrollmentID string) bool {
 }
 
 // upToDate reports whether a plan was made of a record not long ago that still holds:
-// by time alone it changes when the record is due.
-func upToDate(r *inventory.Record, now time.Time) bool {
+// by time alone it changes when the record is due, and by the policy where that has
+// other options.
+func upToDate(r *inventory.Record, p Policy, now time.Time) bool {
 	s := r.Summary
-	return now.Sub(s.At).Abs() < planHolds && (s.DueAt.IsZero() || now.Before(s.DueAt))
+	return !wantsOptions(r, p) && now.Sub(s.At).Abs() < seenEvery && (s.DueAt.IsZero() || now.Before(s.DueAt))
 }
 
 // update changes the record of an enrollment, and returns it as it is then.

@@ -68,10 +68,10 @@ func TestRoundTripsOfReports(t *testing.T) {
 		require.NoError(t, err)
 		list, _ = asks(messages, locks.HandleReport)
 		require.Len(t, list, most[0], list)
-		now = now.Add(time.Hour) // escrow is asked, too
+		now = now.Add(6*time.Hour - time.Second)
 		list, _ = asks(idle, locks.HandleReport)
-		require.Len(t, list, most[0]+1, list)
-		now = now.Add(5 * time.Hour) // it is noted that the device is there
+		require.Len(t, list, most[0], list)
+		now = now.Add(time.Second) // it is noted that the device is there
 		list, _ = asks(idle, locks.HandleReport)
 		require.LessOrEqual(t, len(list), most[1], list)
 
