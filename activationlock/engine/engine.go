@@ -22,6 +22,7 @@ type Engine struct {
 	config   Config
 	bypasses *bypass.Bypass // nil without Config.Actions
 	pauses   pauses
+	quiet    quiet
 }
 
 // New checks the whole configuration and returns an engine. It starts nothing.

@@ -40,6 +40,10 @@ type plans struct {
 // commands that are planned then. They are on record before they are returned;
 // if that fails, there are none.
 func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, now time.Time, observe func(*inventory.Record, Policy)) []Queued {
+	nothingNew := e.config.PolicyFor == nil && e.saysNothing(m)
+	if nothingNew && e.quiet.holds(from.ID, now) {
+		return nil
+	}
 	serial := namedSerial(m)
 	before, claims, err := e.find(ctx, from.ID, serial)
 	there := err == nil
@@ -66,6 +70,9 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 	after := before.Clone()
 	observed(&after)
 	if there && serial == "" && upToDate(&before, policy, now) && same(before, after) {
+		if nothingNew {
+			e.quiet.note(&before)
+		}
 		return nil
 	}
 	if !there || after.Subject() != before.Subject() {
@@ -157,6 +164,7 @@ func upToDate(r *inventory.Record, p Policy, now time.Time) bool {
 // update changes the record of an enrollment, and returns it as it is then.
 func (e *Engine) update(ctx context.Context, r *inventory.Record, c change) bool {
 	defer e.took(StepRecord)()
+	defer e.quiet.forget(r.EnrollmentID)
 	var after inventory.Record
 	err := e.config.Inventory.Update(ctx, r.EnrollmentID, func(r *inventory.Record) error {
 		c(r)
@@ -249,6 +257,7 @@ func planned(commands []Queued, requestType string) bool {
 // write changes and plans in one transaction.
 func (e *Engine) write(ctx context.Context, expected *inventory.Record, c change, s step) (out plans, err error) {
 	defer e.took(StepRecord)()
+	defer e.quiet.forget(expected.EnrollmentID)
 	err = e.config.Inventory.Update(ctx, expected.EnrollmentID, func(r *inventory.Record) error {
 		out = plans{}
 		c(r)
