@@ -25,15 +25,17 @@ const (
 )
 
 // texts are a text in every language.
-type texts map[Language]string
+type texts struct{ English, Dutch string }
 
-// label falls back to English for a language that is not in the table.
-func label[K ~string](table map[K]texts, key K, l Language) string {
-	if text, ok := table[key][l]; ok {
-		return text
+// in returns the text in a language, English for one that has none.
+func (t texts) in(l Language) string {
+	if l == Dutch {
+		return t.Dutch
 	}
-	return table[key][English]
+	return t.English
 }
+
+func label[K ~string](table map[K]texts, key K, l Language) string { return table[key].in(l) }
 
 // Label returns the status in words; "" for [NotApplicable]. A language
 // without labels gives English.

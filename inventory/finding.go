@@ -361,186 +361,190 @@ func (f Finding) Label(l activationlock.Language) string { return f.text(0, l) }
 func (f Finding) Advice(l activationlock.Language) string { return f.text(1, l) }
 
 func (f Finding) text(part int, l activationlock.Language) string {
-	texts, ok := findingTexts[f.Kind][l]
-	if !ok {
-		l = activationlock.English
-		texts = findingTexts[f.Kind][l]
+	all, noun := findingTexts[f.Kind], nouns.English
+	text := all.English[part]
+	if l == activationlock.Dutch {
+		text, noun = all.Dutch[part], nouns.Dutch
 	}
-	before, after, counts := strings.Cut(texts[part], "{days}")
+	before, after, counts := strings.Cut(text, "{days}")
 	if !counts {
-		return texts[part]
+		return text
 	}
-	noun := nouns[l][1]
 	if f.Days == 1 {
-		noun = nouns[l][0]
+		return before + "1 " + noun[0] + after
 	}
-	return before + strconv.Itoa(f.Days) + " " + noun + after
+	return before + strconv.Itoa(f.Days) + " " + noun[1] + after
 }
 
-// nouns are one day and several, in each language of findingTexts.
-var nouns = map[activationlock.Language][2]string{
-	activationlock.English: {"day", "days"},
-	activationlock.Dutch:   {"dag", "dagen"},
+// sentence is what is wrong and what to do about it, or one day and several.
+type sentence [2]string
+
+// sentences are those of every language.
+type sentences struct{ English, Dutch sentence }
+
+var nouns = sentences{
+	English: sentence{"day", "days"},
+	Dutch:   sentence{"dag", "dagen"},
 }
 
 // Label returns the severity in words. A language without labels gives English.
 func (s Severity) Label(l activationlock.Language) string { return label(severityTexts, s, l) }
 
 var severityTexts = map[Severity]texts{
-	Notice:   {activationlock.English: "notice", activationlock.Dutch: "melding"},
-	Warning:  {activationlock.English: "warning", activationlock.Dutch: "waarschuwing"},
-	Critical: {activationlock.English: "critical", activationlock.Dutch: "kritiek"},
+	Notice:   {English: "notice", Dutch: "melding"},
+	Warning:  {English: "warning", Dutch: "waarschuwing"},
+	Critical: {English: "critical", Dutch: "kritiek"},
 }
 
 // findingTexts are the finding and what to do about it. Who reads only half of an
 // advice must do no harm: nobody erases a device whose lock is on.
-var findingTexts = map[FindingKind]map[activationlock.Language][2]string{
+var findingTexts = map[FindingKind]sentences{
 	MayLock: {
-		activationlock.English: {
+		English: sentence{
 			"The lock may come on, and no usable code is held.",
 			"Ask the device for its code, or forbid the lock until it is in escrow. An unsupervised device gives none: have Find My turned off before it is handed in.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"Het slot kan aangaan en er is geen bruikbare code bewaard.",
 			"Vraag het apparaat om zijn code, of verbied het slot totdat die is bewaard. Een apparaat zonder supervisie geeft er geen: laat Zoek mijn uitschakelen voordat het wordt ingeleverd.",
 		},
 	},
 	WindowCloses: {
-		activationlock.English: {
+		English: sentence{
 			"The time in which the device gives its code ends in {days}, and no code of this enrollment is held.",
 			"Have the device turned on and online, so that it can answer.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"De tijd waarin het apparaat zijn code geeft, eindigt over {days} en er is geen code van deze inschrijving bewaard.",
 			"Zorg dat het apparaat aanstaat en online is, zodat het kan antwoorden.",
 		},
 	},
 	WindowOver: {
-		activationlock.English: {
+		English: sentence{
 			"The 15 days in which the device gives its code are over, and no code of this enrollment is held.",
 			"Do not allow the lock. While it is off, erase the device and enroll it again: the 15 days begin anew.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"De 15 dagen waarin het apparaat zijn code geeft, zijn voorbij en er is geen code van deze inschrijving bewaard.",
 			"Sta het slot niet toe. Wis het apparaat zolang het slot uit is en schrijf het opnieuw in: dan beginnen de 15 dagen opnieuw.",
 		},
 	},
 	CodeStale: {
-		activationlock.English: {
+		English: sentence{
 			"The code that is held may not open the lock: another one may have been made since.",
 			"Have the device turned on and online, so that it can give its code again. Do not erase it while the lock is on.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"De bewaarde code opent het slot mogelijk niet: er kan sindsdien een andere zijn gemaakt.",
 			"Zorg dat het apparaat aanstaat en online is, zodat het zijn code opnieuw kan geven. Wis het niet zolang het slot aan is.",
 		},
 	},
 	EmptyAnswers: {
-		activationlock.English: {
+		English: sentence{
 			"The device answers the question for its code without one.",
 			"Check whether it is supervised, and since when: after 15 days it gives none.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"Het apparaat beantwoordt de vraag naar zijn code zonder code.",
 			"Controleer of het onder supervisie staat en sinds wanneer: na 15 dagen geeft het er geen.",
 		},
 	},
 	LockedNotSupervised: {
-		activationlock.English: {
+		English: sentence{
 			"The lock is on, and no usable code is held: the device is not supervised.",
 			"Do not erase it. Have its user turn Find My off. A lock of the organization can be turned off in Apple Business or Apple School Manager.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"Het slot is aan en er is geen bruikbare code bewaard: het apparaat staat niet onder supervisie.",
 			"Wis het niet. Laat de gebruiker Zoek mijn uitschakelen. Een slot van de organisatie kunt u uitschakelen in Apple Business of Apple School Manager.",
 		},
 	},
 	LockedUnreachable: {
-		activationlock.English: {
+		English: sentence{
 			"The lock is on, and no usable code is held: the device does not answer.",
 			"Do not erase it. Have it turned on and online.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"Het slot is aan en er is geen bruikbare code bewaard: het apparaat antwoordt niet.",
 			"Wis het niet. Zorg dat het aanstaat en online is.",
 		},
 	},
 	LockedNotProvided: {
-		activationlock.English: {
+		English: sentence{
 			"The lock is on, and the device gave no code that opens it.",
 			"Do not erase it. Have its user turn Find My off. A lock of the organization can be turned off in Apple Business or Apple School Manager.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"Het slot is aan en het apparaat gaf geen code die het opent.",
 			"Wis het niet. Laat de gebruiker Zoek mijn uitschakelen. Een slot van de organisatie kunt u uitschakelen in Apple Business of Apple School Manager.",
 		},
 	},
 	LockedNoCode: {
-		activationlock.English: {
+		English: sentence{
 			"The lock is on, and no usable code is held.",
 			"Do not erase it. Have its user turn Find My off. A lock of the organization can be turned off in Apple Business or Apple School Manager.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"Het slot is aan en er is geen bruikbare code bewaard.",
 			"Wis het niet. Laat de gebruiker Zoek mijn uitschakelen. Een slot van de organisatie kunt u uitschakelen in Apple Business of Apple School Manager.",
 		},
 	},
 	NotManageable: {
-		activationlock.English: {
+		English: sentence{
 			"The way in which this Mac was enrolled does not let the server manage its lock.",
 			"Enroll it by Automated Device Enrollment, while its lock is off.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"Door de manier waarop deze Mac is ingeschreven, kan de server het slot niet beheren.",
 			"Schrijf hem in met Automated Device Enrollment, terwijl het slot uit is.",
 		},
 	},
 	Relocked: {
-		activationlock.English: {
+		English: sentence{
 			"The lock was removed and came on again.",
 			"Have Find My turned off, then remove the lock again, and erase the device at once.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"Het slot is verwijderd en opnieuw aangegaan.",
 			"Laat Zoek mijn uitschakelen, verwijder het slot opnieuw en wis het apparaat direct daarna.",
 		},
 	},
 	Conflict: {
-		activationlock.English: {
+		English: sentence{
 			"The sources disagree about the lock.",
 			"Ask Apple's status, or look at the device, before you erase it or give it away.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"De bronnen zijn het niet eens over het slot.",
 			"Vraag de status op bij Apple, of bekijk het apparaat, voordat u het wist of weggeeft.",
 		},
 	},
 	SerialDisputed: {
-		activationlock.English: {
+		English: sentence{
 			"Another enrollment claims the same serial number.",
 			"Find out which one belongs to the device with that number, and end the other.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"Een andere inschrijving noemt hetzelfde serienummer.",
 			"Zoek uit welke inschrijving bij het apparaat met dat nummer hoort en beëindig de andere.",
 		},
 	},
 	NotSeen: {
-		activationlock.English: {
+		English: sentence{
 			"The device has not been heard of for {days}.",
 			"Have it turned on and online. What is known of its lock may be out of date.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"Van het apparaat is al {days} niets vernomen.",
 			"Zorg dat het aanstaat en online is. Wat van het slot bekend is, kan verouderd zijn.",
 		},
 	},
 	AllowedFirst: {
-		activationlock.English: {
+		English: sentence{
 			"The lock was allowed, or on, before the device gave its code, so the code may not open it.",
 			"Do not rely on the code. Have Find My turned off; once the lock is off, erase the device and enroll it again.",
 		},
-		activationlock.Dutch: {
+		Dutch: sentence{
 			"Het slot was toegestaan, of al aan, voordat het apparaat zijn code gaf, dus de code opent het mogelijk niet.",
 			"Vertrouw niet op de code. Laat Zoek mijn uitschakelen; zodra het slot uit is, wist u het apparaat en schrijft u het opnieuw in.",
 		},

@@ -248,21 +248,23 @@ func read(ctx context.Context, s Store, q Query) <-chan page {
 func ColumnTitles(l activationlock.Language) []string {
 	all := make([]string, len(columns))
 	for i, c := range columns {
-		title, ok := c.title[l]
-		if !ok {
-			title = c.title[activationlock.English]
-		}
-		all[i] = title
+		all[i] = c.title.in(l)
 	}
 	return all
 }
 
 // texts are a text in every language.
-type texts = map[activationlock.Language]string
+type texts struct{ English, Dutch string }
 
-func titles(english, dutch string) texts {
-	return texts{activationlock.English: english, activationlock.Dutch: dutch}
+// in returns the text in a language, English for one that has none.
+func (t texts) in(l activationlock.Language) string {
+	if l == activationlock.Dutch {
+		return t.Dutch
+	}
+	return t.English
 }
+
+func titles(english, dutch string) texts { return texts{english, dutch} }
 
 // columns are those of a report for people.
 var columns = []struct {
@@ -305,21 +307,16 @@ var columns = []struct {
 }
 
 var ownershipTexts = map[Ownership]texts{
-	Company:  {activationlock.English: "Company", activationlock.Dutch: "Bedrijf"},
-	Personal: {activationlock.English: "Personal", activationlock.Dutch: "Persoonlijk"},
+	Company:  {English: "Company", Dutch: "Bedrijf"},
+	Personal: {English: "Personal", Dutch: "Persoonlijk"},
 }
 
 // Label returns the ownership in words; "" for [OwnershipUnknown]. A language
 // without labels gives English.
 func (o Ownership) Label(l activationlock.Language) string { return label(ownershipTexts, o, l) }
 
-// label falls back to English for a language that is not in the table.
 func label[K comparable](table map[K]texts, key K, l activationlock.Language) string {
-	text, ok := table[key][l]
-	if !ok {
-		text = table[key][activationlock.English]
-	}
-	return text
+	return table[key].in(l)
 }
 
 // Cells are the row's cells for people, in the order of [ColumnTitles]. Times are
