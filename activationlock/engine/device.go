@@ -43,7 +43,8 @@ type Details struct {
 
 // Device returns what is known of a device by serial number or enrollment ID.
 // A serial number is what an enrollment says of itself: of several that say the
-// same it takes the one seen last, and [SerialDisputed] told of them. An
+// same it takes the one seen last, which is known to six hours, and [SerialDisputed]
+// told of them. An
 // unknown device gives [inventory.ErrNotFound].
 func (e *Engine) Device(ctx context.Context, serialOrID string) (Details, error) {
 	d, err := e.device(ctx, serialOrID)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -1004,7 +1005,22 @@ var brokenInventories = []brokenInventory{
 		})
 	}},
 	{name: "counts rows instead of keys", at: "ListMeanwhile", promise: "pages have each record once that does not change", bend: func(s *recordStore) {
-		list := s.list
+		list, update := s.list, s.update
+		// Who writes lets others list before, and who lists lets others write, if
+		// anybody does still.
+		var updates, lists atomic.Int64
+		others := func(did *atomic.Int64) {
+			for before, n := did.Load(), 0; did.Load() == before && n < 10_000; n++ {
+				runtime.Gosched()
+			}
+		}
+		s.update = func(ctx context.Context, id string, change write) error {
+			if strings.HasPrefix(id, "new ") {
+				others(&lists)
+			}
+			defer updates.Add(1)
+			return update(ctx, id, change)
+		}
 		s.list = func(ctx context.Context, q inventory.Query) (report, error) {
 			from := 0
 			if _, err := fmt.Sscanf(q.After, "row %d", &from); q.After != "" && err != nil {
@@ -1016,9 +1032,8 @@ var brokenInventories = []brokenInventory{
 			for i := range all {
 				all[i].Cursor = fmt.Sprint("row ", i+1)
 			}
-			for range 20 {
-				runtime.Gosched()
-			}
+			lists.Add(1)
+			others(&updates)
 			return all[min(len(all), from):min(len(all), from+max(0, limit))], err
 		}
 	}},
