@@ -24,8 +24,9 @@ type Config struct {
 	Policy    Policy
 	// PolicyFor returns the policy of one enrollment, such as that of its groups. It
 	// has to return soon, may be called more than once, and changes nothing; a
-	// policy that [New] would refuse is an event, and Policy holds. Another policy
-	// holds for a device when it speaks next, or is due. Default: Policy for all.
+	// policy that [New] would refuse is an event, and Policy holds. Other options go
+	// out when the device speaks next; the rest of another policy holds when it is due.
+	// Default: Policy for all.
 	PolicyFor func(*inventory.Record) Policy
 
 	// Audit is told of acts of people: orders to lock, and rules that are set aside.
