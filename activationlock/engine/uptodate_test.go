@@ -55,3 +55,19 @@ func TestPlanThatHolds(t *testing.T) {
 	w.now = w.now.Add(time.Microsecond)
 	w.one(say(idle(id)), "Settings")
 }
+
+// A device of which nobody heard that it finished to enroll is asked when it had time
+// to, and no longer than its code can be had.
+func TestTokenUpdateThatNeverCame(t *testing.T) {
+	t.Parallel()
+	for after, asked := range map[time.Duration]int{
+		24*time.Hour - time.Microsecond: 0, 24 * time.Hour: 1, 15*24*time.Hour - time.Microsecond: 1, 15 * 24 * time.Hour: 0,
+	} {
+		w := newWorld(t)
+		w.checkin(id, authenticate(id, serial, "iPhone17,3", "26.1"))
+		w.now = w.now.Add(after)
+		batches, err := w.engine.Tick(t.Context(), 10)
+		require.NoError(t, err)
+		require.Len(t, batches, asked, "%s", after)
+	}
+}
