@@ -65,6 +65,10 @@ type Query struct {
 	After string
 	// Limit is the number of rows at most: 1 to [MaxPage].
 	Limit int
+	// Into is a page that is no longer wanted. A store may put the rows in its place,
+	// so that a long report does not make garbage of each page; what the rows before
+	// had in them, it leaves alone. nil is fine.
+	Into []Row
 }
 
 // MaxPage is the largest page of a report.
@@ -177,7 +181,7 @@ func (t Totals) Coverage() float64 {
 func Rows(ctx context.Context, s Store, q Query) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		q := q
-		q.Limit = MaxPage
+		q.Limit, q.Into = MaxPage, nil
 		ctx, stop := context.WithCancel(ctx)
 		var next <-chan page // nil if nobody reads one
 		defer func() {
@@ -190,6 +194,7 @@ func Rows(ctx context.Context, s Store, q Query) iter.Seq2[Row, error] {
 			var p page
 			if next == nil {
 				p.rows, p.err = s.List(ctx, q)
+				q.Into = nil
 			} else {
 				p, next = <-next, nil
 				if p.panicked != nil {
@@ -208,6 +213,7 @@ func Rows(ctx context.Context, s Store, q Query) iter.Seq2[Row, error] {
 				q.After = p.rows[len(p.rows)-1].Cursor
 				if !first { // whoever wants more than one is likely to want all
 					next = read(ctx, s, q)
+					q.Into = nil
 				}
 			}
 			for i := range p.rows {
@@ -218,6 +224,7 @@ func Rows(ctx context.Context, s Store, q Query) iter.Seq2[Row, error] {
 			if last {
 				return
 			}
+			q.Into = p.rows
 		}
 	}
 }

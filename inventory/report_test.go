@@ -412,27 +412,47 @@ type fake struct {
 	inventory.Store
 	rows    int
 	queries []inventory.Query
-	fail    int // the page that fails, from 1
+	fail    int                     // the page that fails, from 1
+	places  map[*inventory.Row]bool // where pages were put
 }
 
-func (f *fake) List(ctx context.Context, q inventory.Query) (page []inventory.Row, err error) {
+func (f *fake) List(ctx context.Context, q inventory.Query) ([]inventory.Row, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if f.queries = append(f.queries, q); len(f.queries) == f.fail {
 		return nil, errBroken
 	}
-	from := 0
+	page, from := q.Into[:0], 0
 	if q.After != "" {
 		fmt.Sscanf(q.After, "after %d", &from)
 	}
 	for i := from; i < min(f.rows, from+q.Limit); i++ {
 		page = append(page, inventory.Row{EnrollmentID: fmt.Sprint(i), Cursor: fmt.Sprintf("after %d", i+1)})
 	}
+	if len(page) > 0 && f.places != nil {
+		f.places[&page[0]] = true
+	}
 	return page, nil
 }
 
 const page = inventory.MaxPage
+
+// A long report is read into the places of two pages, and none is read into that
+// whose rows are passed on.
+func TestRowsReusePages(t *testing.T) {
+	t.Parallel()
+	store, n := &fake{rows: 9*page + 1, places: map[*inventory.Row]bool{}}, 0
+	for r, err := range inventory.Rows(t.Context(), store, inventory.Query{Into: make([]inventory.Row, page)}) {
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprint(n), r.EnrollmentID)
+		n++
+	}
+	require.Equal(t, store.rows, n)
+	require.Len(t, store.queries, 10)
+	require.Len(t, store.places, 2)
+	require.Nil(t, store.queries[0].Into) // who asks may still want it
+}
 
 func TestRows(t *testing.T) {
 	t.Parallel()
@@ -452,6 +472,7 @@ func TestRows(t *testing.T) {
 			if i > 0 {
 				want.After = fmt.Sprintf("after %d", i*page)
 			}
+			asked.Into = nil
 			require.Equal(t, want, asked)
 		}
 	}

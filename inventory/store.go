@@ -73,7 +73,7 @@ type Store interface {
 	// reverse of ascending, also for rows of the same value; the zero time and ""
 	// come before all others. A limit below 1 gives none, and one above MaxPage is
 	// MaxPage. It is ErrCursor for an After that is no cursor, or one of another
-	// order; the filter may be another.
+	// order; the filter may be another. The page may be in the memory of Query.Into.
 	List(ctx context.Context, q Query) ([]Row, error)
 
 	// Totals counts the records that fit a filter, in one query.

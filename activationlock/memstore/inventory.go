@@ -153,7 +153,7 @@ func (s inventoryStore) List(ctx context.Context, q inventory.Query) ([]inventor
 		}
 	}
 	slices.SortFunc(found, func(a, b placed) int { return direction * a.Compare(b.Place) })
-	var rows []inventory.Row
+	rows := q.Into[:0]
 	for _, f := range found[:min(len(found), max(0, q.Limit), inventory.MaxPage)] {
 		f.row.Cursor = order.Cursor(&f.row)
 		rows = append(rows, f.row)

@@ -352,7 +352,8 @@ func (s inventoryStore) List(ctx context.Context, q inventory.Query) (list []inv
 	if err != nil {
 		return nil, s.explain(ctx, failed("list", err, false))
 	}
-	if q.After != "" { // the page before was full, and this one is likely to be
+	list = q.Into[:0]
+	if cap(list) == 0 && q.After != "" { // the page before was full, and this one is likely to be
 		list = make([]inventory.Row, 0, min(q.Limit, inventory.MaxPage))
 	}
 	err = scanDevices(rows, false, func(d *device) {

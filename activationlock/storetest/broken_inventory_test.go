@@ -189,6 +189,7 @@ const (
 	notClaimed   = "it is ErrNotClaimed if another claim has taken its place, or none is there"
 	ownUpdates   = "two updates of one record never overlap"
 	nothingIsPut = "nothing is written when change"
+	pageInPlace  = "a page that comes in the place of another has its own rows"
 )
 
 var brokenInventories = []brokenInventory{
@@ -527,6 +528,20 @@ var brokenInventories = []brokenInventory{
 				cache[r.EnrollmentID] = r.Groups
 			}
 		})
+	}},
+	{name: "puts a page after the other", at: "Memory", promise: pageInPlace, bend: func(s *recordStore) {
+		s.pages(func(q inventory.Query, page report) report { return append(q.Into, page...) })
+	}},
+	{name: "uses the groups of the page before", at: "Memory", promise: pageInPlace, bend: func(s *recordStore) {
+		list := s.list
+		s.list = func(ctx context.Context, q inventory.Query) (report, error) {
+			before := slices.Clone(q.Into)
+			page, err := list(ctx, q)
+			for i := range min(len(before), len(page)) {
+				page[i].Groups = append(before[i].Groups[:0], page[i].Groups...)
+			}
+			return page, err
+		}
 	}},
 
 	{name: "writes although change fails", at: "ChangeFails", promise: nothingIsPut + " returns an error", bend: func(s *recordStore) {

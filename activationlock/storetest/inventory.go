@@ -145,6 +145,7 @@ func (k records) all(s inventory.Store, q inventory.Query) (rows []inventory.Row
 		if len(page) < q.Limit {
 			return rows
 		}
+		q.Into = page
 	}
 }
 

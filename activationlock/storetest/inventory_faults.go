@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/activationlock/sdk/inventory"
@@ -14,9 +15,11 @@ func (k records) memory() {
 		out    = "nothing that comes out of Get shares memory with the store"
 		lists  = "nothing that comes out of BySerialNumber shares memory with the store"
 		pages  = "nothing that comes out of List shares memory with the store"
+		reused = "a page that comes in the place of another has its own rows, and leaves alone what those before had in them"
 		counts = "nothing that comes out of Totals shares memory with the store"
 	)
 	want := []inventory.Record{k.record("1"), k.record("2")}
+	k.edit(&want[1]) // so that nothing of one is that of the other
 	k.write(k.store, want...)
 	var kept *inventory.Record
 	given := separate(want[0])
@@ -39,6 +42,14 @@ func (k records) memory() {
 		ruin(&row)
 	}
 	k.holds(pages, k.store, want...)
+	for _, n := range []int{1, 2, 3} { // shorter than the page, as long, and longer
+		before := k.list(k.store, inventory.Query{Limit: 2})
+		kept := slices.Clone(before)
+		into := append(slices.Clone(before), before[0])[:n]
+		down := inventory.Query{Limit: 10, Descending: true, Into: into}
+		k.sees(reused, k.list(k.store, down), down, want)
+		k.sees(reused, kept, inventory.Query{}, want)
+	}
 	totals := k.totals(k.store, inventory.Filter{}, noon)
 	clear(totals.Statuses)
 	clear(totals.Severities)
