@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/activationlock/sdk/activationlock"
@@ -85,6 +86,7 @@ func oneOf[S ~string](a *arguments, values []S) (condition string, possible bool
 // isKept is what is read of a record.
 type isKept struct {
 	inventory.Record
+	body           text
 	newer, damaged bool
 }
 
@@ -95,7 +97,7 @@ func readRecords(ctx context.Context, in querier, query string, args ...any) (fo
 	}
 	err = scanDevices(rows, true, func(d *device) {
 		record, newer, damaged := d.record()
-		found = append(found, isKept{record, newer, damaged})
+		found = append(found, isKept{record, d.body, newer, damaged})
 	})
 	if err != nil {
 		return nil, failed("read records", err, false)
@@ -106,6 +108,9 @@ func readRecords(ctx context.Context, in querier, query string, args ...any) (fo
 func (s inventoryStore) Update(ctx context.Context, enrollmentID string, change func(*inventory.Record) error) error {
 	if !escrow.ValidIdentifier(enrollmentID) {
 		return overOr(ctx, errors.New("sqlstore: an enrollment ID is required"))
+	}
+	if done, err := s.updateAtOnce(ctx, enrollmentID, change); done || err != nil {
+		return s.explain(ctx, err)
 	}
 	return s.transact(ctx, func(in querier) error {
 		there, err := readRecords(ctx, in, s.dialect.lockRecord(), enrollmentID)
@@ -136,6 +141,83 @@ func (s inventoryStore) Update(ctx context.Context, enrollmentID string, change 
 	})
 }
 
+// updateAtOnce writes a record that was read before in a statement by itself, if it is
+// still what was read: one question, where a transaction has four. If it is not done,
+// nothing is written, and a transaction has to do it: where the record was not read or
+// is another by now, another one is changing it, or there is more to write than that.
+//
+// It is for PostgreSQL. Others would have to wait for who changes the record, and write
+// it although the caller is gone meanwhile; SQLite asks nobody anyway.
+func (s inventoryStore) updateAtOnce(ctx context.Context, enrollmentID string, change func(*inventory.Record) error) (done bool, err error) {
+	before, there := s.recent.take(enrollmentID)
+	if !there {
+		return false, nil
+	}
+	after := before.Clone()
+	if change(&after) != nil || after.EnrollmentID != enrollmentID || // which may be so of what it was, and no more
+		reflect.DeepEqual(before.Record, after) || !maps.Equal(marksOf(&before.Record), marksOf(&after)) {
+		return false, nil
+	}
+	values, err := deviceValues(&after)
+	if err != nil {
+		return false, nil
+	}
+	a := arguments{kind: s.kind}
+	query := updateDevice(&a, values) + " AND body = " + a.add(string(before.body)) + " AND " + untouched(&a, enrollmentID)
+	// Nobody would know whether one that is interrupted succeeds.
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer stop()
+	done, err = changed(s.dialect.reads().ExecContext(ctx, query, a.list...))
+	if err != nil {
+		return false, failed("write a record", err, false)
+	}
+	return done, nil
+}
+
+// recent has records as they were read last: who reads one often changes it soon. What
+// it has may be out of date.
+type recent struct {
+	mu      sync.Mutex
+	records map[string]isKept
+}
+
+// They take some megabytes at most: usual records have one or two kilobytes.
+const (
+	mostRecent    = 256
+	longestRecent = 16 << 10
+)
+
+func (r *recent) note(k isKept) {
+	if k.newer || k.damaged || len(k.body) > longestRecent {
+		return
+	}
+	k.Record = k.Clone()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.records == nil || len(r.records) >= mostRecent {
+		r.records = map[string]isKept{}
+	}
+	r.records[k.EnrollmentID] = k
+}
+
+// read notes what an update may begin from.
+func (s inventoryStore) read(k isKept) {
+	if s.kind == PostgreSQL {
+		s.recent.note(k)
+	}
+}
+
+func (r *recent) take(enrollmentID string) (k isKept, there bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k, there = r.records[enrollmentID]
+	delete(r.records, enrollmentID)
+	return k, there
+}
+
 // overOr returns the context's error if it is over, and else another.
 func overOr(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
@@ -153,14 +235,7 @@ func (s inventoryStore) write(ctx context.Context, in querier, before *isKept, a
 	a := arguments{kind: s.kind}
 	var statement strings.Builder
 	if there {
-		statement.WriteString("UPDATE activationlock_devices SET ")
-		for i, c := range deviceColumns[1:] {
-			if i > 0 {
-				statement.WriteString(", ")
-			}
-			statement.WriteString(c.name + " = " + a.add(values[i+1]))
-		}
-		statement.WriteString(" WHERE enrollment_id = " + a.add(after.EnrollmentID))
+		statement.WriteString(updateDevice(&a, values))
 	} else {
 		statement.WriteString("INSERT INTO activationlock_devices (")
 		placeholders := make([]string, len(values))
@@ -180,6 +255,16 @@ func (s inventoryStore) write(ctx context.Context, in querier, before *isKept, a
 		return failed("mark a record", err, false)
 	}
 	return nil
+}
+
+// updateDevice returns the statement that writes the columns of a record which is
+// there.
+func updateDevice(a *arguments, values []any) string {
+	var set []string
+	for i, c := range deviceColumns[1:] {
+		set = append(set, c.name+" = "+a.add(values[i+1]))
+	}
+	return "UPDATE activationlock_devices SET " + strings.Join(set, ", ") + " WHERE enrollment_id = " + a.add(values[0])
 }
 
 // mark is what filters find a record by.
@@ -251,6 +336,7 @@ func (s inventoryStore) Get(ctx context.Context, enrollmentID string) (inventory
 	if len(found) == 0 {
 		return inventory.Record{}, inventory.ErrNotFound
 	}
+	s.read(found[0])
 	return found[0].Record, nil
 }
 
@@ -262,6 +348,7 @@ func (s inventoryStore) BySerialNumber(ctx context.Context, serialNumber string)
 	query := devices + "serial_number = " + a.add(serialNumber) + " ORDER BY enrollment_id"
 	found, err := readRecords(ctx, s.dialect.reads(), query, a.list...)
 	for _, f := range found {
+		s.read(f)
 		list = append(list, f.Record)
 	}
 	return list, s.explain(ctx, err)

@@ -131,6 +131,14 @@ func (d *postgreSQL) release(ctx context.Context, in querier, enrollmentID, toke
 	return there, rows.Err()
 }
 
+// untouched is the condition of PostgreSQL that nobody is changing a record, of an
+// UPDATE by itself: what activationlock_lock does, but for waiting. Who changes a record
+// holds the lock from before reading it until the commit.
+func untouched(a *arguments, enrollmentID string) string {
+	return "(SELECT pg_try_advisory_xact_lock(hashtextextended('activationlock record ' || " + a.add(enrollmentID) + "::text, 0))" +
+		" AND (current_setting('synchronous_commit') <> 'off' OR set_config('synchronous_commit', 'on', true) = 'on'))"
+}
+
 // What is in the procedures. A claim locks in the order of the index, and waits for
 // nobody.
 const (

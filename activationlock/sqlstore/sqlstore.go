@@ -62,6 +62,7 @@ type Store struct {
 	db      *sql.DB
 	kind    Dialect
 	dialect dialect
+	recent  recent
 }
 
 // New returns a store on a database whose driver fits the dialect. It reads and

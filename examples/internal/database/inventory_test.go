@@ -1,8 +1,10 @@
 package database_test
 
 import (
+	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -340,6 +342,144 @@ func TestUnkeepableRecord(t *testing.T) {
 	})
 }
 
+// On PostgreSQL, a record that was read before is written with one question more, and
+// with four if that read is of no use any more: nothing of another server gets lost.
+func TestUpdateOfWhatWasRead(t *testing.T) {
+	t.Parallel()
+	storage := database.New(t, sqlstore.PostgreSQL)
+	tap, on := tapped(t, storage)
+	store, _ := tap.Store(t)
+	s := store.Inventory()
+	another, _ := storage.Store(t)
+	other := another.Inventory()
+	// A name of its own: the locks of PostgreSQL are those of all schemas.
+	id := "device " + rand.Text()
+	named := func(name string) func(*inventory.Record) error {
+		return func(r *inventory.Record) error { r.Facts.DeviceName += name; return nil }
+	}
+	var statements []string
+	on(func(query string, execute func() error) error {
+		statements = append(statements, query)
+		return execute()
+	})
+	updates := func(change func(*inventory.Record) error) (asked int) {
+		t.Helper()
+		statements = nil
+		require.NoError(t, s.Update(t.Context(), id, change))
+		return len(statements)
+	}
+	get := func(s inventory.Store) inventory.Record {
+		t.Helper()
+		r, err := s.Get(t.Context(), id)
+		require.NoError(t, err)
+		return r
+	}
+	transaction := updates(due(1))
+	require.Greater(t, transaction, 1, "there is no record")
+	require.Equal(t, transaction, updates(named("a")), "it was not read")
+	get(s)
+	require.Equal(t, 1, updates(named("b")))
+	require.Contains(t, statements[0], "UPDATE")
+	require.Equal(t, transaction, updates(named("c")), "it was not read since")
+	_, err := s.BySerialNumber(t.Context(), "serial 1")
+	require.NoError(t, err)
+	require.Equal(t, 1, updates(named("d")))
+
+	get(s)
+	require.NoError(t, other.Update(t.Context(), id, named("e")))
+	require.Equal(t, 1+transaction, updates(named("f")))
+	require.Equal(t, "name 1abcdef", get(other).Facts.DeviceName)
+
+	// An error of what it was is none of what it is, and neither is that there is nothing
+	// to write.
+	get(s)
+	require.NoError(t, other.Update(t.Context(), id, named("g")))
+	require.Equal(t, transaction, updates(func(r *inventory.Record) error {
+		if !strings.HasSuffix(r.Facts.DeviceName, "g") {
+			return errors.New("the past")
+		}
+		return named("h")(r)
+	}))
+	get(s)
+	require.NoError(t, other.Update(t.Context(), id, named("i")))
+	updates(func(r *inventory.Record) error {
+		if strings.HasSuffix(r.Facts.DeviceName, "i") {
+			return named("j")(r)
+		}
+		return nil
+	})
+	require.Equal(t, "name 1abcdefghij", get(other).Facts.DeviceName)
+
+	// Nothing is written of a change that fails, nor of none.
+	get(s)
+	require.Error(t, s.Update(t.Context(), id, func(r *inventory.Record) error { return errors.Join(named("x")(r), errors.New("no")) }))
+	get(s)
+	updates(func(*inventory.Record) error { return nil })
+	require.NotContains(t, strings.Join(statements, "\n"), "UPDATE")
+	require.Equal(t, "name 1abcdefghij", get(other).Facts.DeviceName)
+
+	// What filters find a record by is written with it.
+	get(s)
+	require.Greater(t, updates(func(r *inventory.Record) error { r.SetGroups("new"); return nil }), transaction)
+	rows, err := s.List(t.Context(), inventory.Query{Filter: inventory.Filter{Groups: []string{"new"}}, Limit: 9})
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+
+	// It waits while another one changes it, though it is what was read.
+	get(s)
+	changing, change := make(chan struct{}), make(chan struct{})
+	done := make(chan error)
+	third, _ := storage.Store(t) // which has read nothing
+	go func() {
+		done <- third.Inventory().Update(t.Context(), id, func(r *inventory.Record) error {
+			close(changing)
+			<-change
+			return named("k")(r)
+		})
+	}()
+	<-changing
+	waits := make(chan struct{})
+	on(func(query string, execute func() error) error {
+		if strings.Contains(query, "lock_record") {
+			close(waits)
+		}
+		return execute()
+	})
+	go func() { done <- s.Update(t.Context(), id, named("l")) }()
+	<-waits
+	close(change)
+	require.NoError(t, errors.Join(<-done, <-done))
+	on(nil)
+	require.Equal(t, "name 1abcdefghijkl", get(s).Facts.DeviceName)
+
+	// A caller that is gone is told so, and nothing is written.
+	ctx, cancel := context.WithCancel(t.Context())
+	err = s.Update(ctx, id, func(r *inventory.Record) error { cancel(); return named("m")(r) })
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, "name 1abcdefghijkl", get(other).Facts.DeviceName)
+
+	// Many read and write at once.
+	for i := range 4 {
+		go func() {
+			s := []inventory.Store{s, other}[i%2]
+			for range 25 {
+				if _, err := s.Get(t.Context(), id); err != nil {
+					done <- err
+					return
+				}
+				if err := s.Update(t.Context(), id, func(r *inventory.Record) error { r.LastSeen = r.LastSeen.Add(time.Second); return nil }); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	before := noon.Add(time.Second)
+	require.NoError(t, errors.Join(<-done, <-done, <-done, <-done))
+	require.Equal(t, before.Add(100*time.Second), get(s).LastSeen)
+}
+
 // All that writes waits for the disk.
 func TestInventoryWaitsForPostgreSQL(t *testing.T) {
 	t.Parallel()
@@ -359,12 +499,15 @@ func TestInventoryWaitsForPostgreSQL(t *testing.T) {
 	s := store.Inventory()
 	require.NoError(t, s.Update(t.Context(), "device", due(1)))
 	require.NoError(t, s.Update(t.Context(), "device", due(2)))
+	_, err = s.Get(t.Context(), "device")
+	require.NoError(t, err)
+	require.NoError(t, s.Update(t.Context(), "device", due(3))) // which is not in a transaction
 	claims, err := s.Claim(t.Context(), noon.Add(time.Hour), noon.Add(2*time.Hour), 10)
 	require.NoError(t, err)
 	require.NoError(t, s.Release(t.Context(), claims[0]))
 	var on, all int
 	require.NoError(t, db.QueryRow("SELECT COUNT(*) FILTER (WHERE setting = 'on'), COUNT(*) FROM seen").Scan(&on, &all))
-	require.Equal(t, []int{4, 4}, []int{on, all})
+	require.Equal(t, []int{5, 5}, []int{on, all})
 }
 
 // The rights that package sqlstore names are enough: nothing is deleted.
