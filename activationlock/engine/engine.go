@@ -110,7 +110,7 @@ func (e *Engine) HandleCheckin(ctx context.Context, from Enrollment, raw []byte)
 		return e.HandleReport(ctx, from, raw) // it may have a code
 	}
 	var serial string
-	out.Commands = e.record(ctx, from, message, now, func(r *inventory.Record, _ Policy) {
+	out.Commands = e.record(ctx, from, message, nil, now, func(r *inventory.Record, _ Policy) {
 		switch m := message.(type) {
 		case *mdmcmd.Authenticate:
 			authenticated(r, m, now)
@@ -200,13 +200,14 @@ func (e *Engine) HandleReport(ctx context.Context, from Enrollment, raw []byte) 
 		return out, nil
 	}
 	codeID := ""
+	var known *inventory.Record
 	if result == mdmcmd.BypassCodeHeld {
 		var err error
-		if codeID, err = e.capture(ctx, from, report, code, now); err != nil {
+		if codeID, known, err = e.capture(ctx, from, report, code, now); err != nil {
 			return out, err
 		}
 	}
-	out.Commands = e.record(ctx, from, message, now, func(r *inventory.Record, p Policy) {
+	out.Commands = e.record(ctx, from, message, known, now, func(r *inventory.Record, p Policy) {
 		if observe(r, report, codeID, p, now) {
 			out.Ours = true
 		}
@@ -236,11 +237,13 @@ func (e *Engine) read(ctx context.Context, from Enrollment, raw []byte) (mdmcmd.
 	return message, true
 }
 
-// capture commits a code and returns its record's ID if it is one to rely on.
-// Only a failure to commit is an error.
-func (e *Engine) capture(ctx context.Context, from Enrollment, report *mdmcmd.Report, code bypasscode.Text, now time.Time) (id string, err error) {
+// capture commits a code and returns its record's ID if it is one to rely on, and the
+// enrollment's record if it could be read. Only a failure to commit is an error.
+func (e *Engine) capture(ctx context.Context, from Enrollment, report *mdmcmd.Report, code bypasscode.Text, now time.Time) (id string, known *inventory.Record, err error) {
 	r, err := e.config.Inventory.Get(ctx, from.ID)
-	if err != nil && !errors.Is(err, inventory.ErrNotFound) {
+	if err == nil {
+		known = new(r.Clone())
+	} else if !errors.Is(err, inventory.ErrNotFound) {
 		// The code matters more than whom it is filed under.
 		e.emit(ctx, RecordFailed, from.ID, "", err)
 		r = inventory.Record{}
@@ -270,17 +273,17 @@ func (e *Engine) capture(ctx context.Context, from Enrollment, report *mdmcmd.Re
 	done()
 	if errors.Is(err, escrow.ErrQuota) || errors.Is(err, escrow.ErrTooLong) { // sending again would not help
 		e.emit(ctx, CodeNotKept, from.ID, f.SerialNumber, err)
-		return "", nil
+		return "", known, nil
 	}
 	if err != nil {
 		e.emit(ctx, CaptureFailed, from.ID, f.SerialNumber, err)
-		return "", fmt.Errorf("engine: a bypass code was not committed: %w", err)
+		return "", nil, fmt.Errorf("engine: a bypass code was not committed: %w", err)
 	}
 	e.emit(ctx, CodeCaptured, from.ID, f.SerialNumber, nil)
 	if c.Disputed || c.Cause == escrow.CauseUnasked || kept.State != escrow.Current {
-		return "", nil
+		return "", known, nil
 	}
-	return kept.ID, nil
+	return kept.ID, known, nil
 }
 
 // disputed reports whether another enrollment that did not end, though it may
@@ -322,18 +325,21 @@ var withheld = []byte(`<?xml version="1.0" encoding="UTF-8"?>
 // redacted returns what a host may keep of a message: the message without its
 // code, or, if it cannot be read, all of it or nothing of it.
 func redacted(raw []byte) []byte {
+	switch {
+	case raw == nil:
+		return []byte{}
+	case !mayHoldCode(raw): // as most are, and that is soon seen
+		return raw
+	}
 	if out, err := mdmcmd.Redact(raw); err == nil {
 		return out
 	}
-	if mayHoldCode(raw) {
-		return bytes.Clone(withheld)
-	}
-	return append([]byte{}, raw...)
+	return bytes.Clone(withheld)
 }
 
-// mayHoldCode reports whether a message that cannot be read names a bypass code,
-// or has something that the name could hide behind: references, CDATA, comments,
-// or the zero bytes of wide characters.
+// mayHoldCode reports whether a message names a bypass code, or has something that
+// the name could hide behind: references, CDATA, comments, or the zero bytes of wide
+// characters.
 func mayHoldCode(raw []byte) bool {
 	for _, sign := range []string{bypassCode, "&#", "<![CDATA[", "<!--", "\x00"} {
 		if bytes.Contains(raw, []byte(sign)) {

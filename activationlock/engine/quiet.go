@@ -21,8 +21,11 @@ type quiet struct {
 // mostQuiet bounds the memory: some ten megabytes.
 const mostQuiet = 100_000
 
-// note remembers that a record was looked at and nothing was to be done.
+// note remembers that a record was looked at, or written, and nothing is to be done.
 func (q *quiet) note(r *inventory.Record) {
+	if !r.CheckedOutAt.IsZero() {
+		return // that it speaks all the same is news each time
+	}
 	for _, x := range r.Exchanges {
 		if len(x.UUIDs) > 0 {
 			return // an answer may come, even to a question of a server with another prefix

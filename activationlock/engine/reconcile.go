@@ -38,14 +38,14 @@ type plans struct {
 
 // record applies an observation to the enrollment's record and returns the
 // commands that are planned then. They are on record before they are returned;
-// if that fails, there are none.
-func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, now time.Time, observe func(*inventory.Record, Policy)) []Queued {
+// if that fails, there are none. Known is the record if it was read already.
+func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, known *inventory.Record, now time.Time, observe func(*inventory.Record, Policy)) []Queued {
 	nothingNew := e.config.PolicyFor == nil && e.saysNothing(m)
 	if nothingNew && e.quiet.holds(from.ID, now) {
 		return nil
 	}
 	serial := namedSerial(m)
-	before, claims, err := e.find(ctx, from.ID, serial)
+	before, claims, err := e.find(ctx, from.ID, serial, known)
 	there := err == nil
 	if err != nil && !errors.Is(err, inventory.ErrNotFound) {
 		e.emit(ctx, RecordFailed, from.ID, "", err)
@@ -100,7 +100,10 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 			}
 		}
 	}
-	p, _ := e.settle(ctx, before, observed, codes, err, policy, toDevice, now)
+	p, ok := e.settle(ctx, before, observed, codes, err, policy, toDevice, now)
+	if ok && e.config.PolicyFor == nil && upToDate(&p.after, policy, now) {
+		e.quiet.note(&p.after)
+	}
 	return p.commands
 }
 
@@ -129,8 +132,12 @@ func (e *Engine) claim(ctx context.Context, from Enrollment, serial string, r *i
 }
 
 // find returns the record of an enrollment that names a serial number, and, where
-// that took no further question, all that claim it.
-func (e *Engine) find(ctx context.Context, enrollmentID, serial string) (r inventory.Record, claims []inventory.Record, err error) {
+// that took no further question, all that claim it. Known is the record if it was read
+// already.
+func (e *Engine) find(ctx context.Context, enrollmentID, serial string, known *inventory.Record) (r inventory.Record, claims []inventory.Record, err error) {
+	if serial == "" && known != nil {
+		return *known, nil, nil
+	}
 	if serial != "" {
 		if claims, err = e.config.Inventory.BySerialNumber(ctx, serial); err != nil {
 			e.emit(ctx, RecordFailed, enrollmentID, serial, err)
