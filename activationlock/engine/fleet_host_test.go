@@ -120,7 +120,6 @@ func (s *fleetServer) step(id, serial string, down time.Time, do func() error) e
 		return do()
 	}
 	s.faulty = true
-	f.disturb(id, serial)
 	f.sum.faults++
 	err := errDown
 	if f.chance(0.5) {
@@ -128,6 +127,9 @@ func (s *fleetServer) step(id, serial string, down time.Time, do func() error) e
 			err = done
 		}
 	}
+	// Only now: what was asked in a write that failed after its commit is on record, and
+	// never comes out, and its deadline is that of one question more.
+	f.disturb(id, serial)
 	if dies {
 		panic(death{s})
 	}
@@ -155,16 +157,11 @@ func (f *fleet) disturb(id, serial string) {
 	if m := f.byID[id]; m != nil {
 		m.disturb(0)
 	}
-	if serial == "" {
-		return
-	}
-	for _, m := range f.members[f.honest():] {
-		if m.victim.serial == serial {
-			m.disturb(0)
-		}
-	}
 	if m := f.bySerial[serial]; m != nil {
 		m.disturb(0)
+		for _, forger := range f.forgers[m] {
+			forger.disturb(0)
+		}
 	}
 }
 

@@ -82,6 +82,7 @@ type fleet struct {
 	members  []*member
 	byID     map[string]*member
 	bySerial map[string]*member
+	forgers  map[*member][]*member // by their victims
 	events   agenda
 
 	peace                   bool
@@ -210,7 +211,7 @@ func (g group) oldest() time.Duration {
 func newFleet(t *testing.T, size int, seed uint64) *fleet {
 	f := &fleet{
 		T: t, ctx: t.Context(), rng: rand.New(rand.NewPCG(seed, 1)), start: time.Date(2026, 8, 24, 8, 0, 0, 0, time.UTC),
-		store: memstore.New(), byID: map[string]*member{}, bySerial: map[string]*member{}, asking: map[string]bool{}, texts: map[string]string{}, overrides: map[escrow.Subject]int{},
+		store: memstore.New(), byID: map[string]*member{}, bySerial: map[string]*member{}, forgers: map[*member][]*member{}, asking: map[string]bool{}, texts: map[string]string{}, overrides: map[escrow.Subject]int{},
 	}
 	f.sum.requests = map[activationlocktest.Service]int{}
 	f.now = f.start
@@ -602,6 +603,7 @@ func (f *fleet) claim(m *member) {
 	f.sum.forged++
 	f.members = append(f.members, forger)
 	f.bySerial[forger.serial] = forger
+	f.forgers[other] = append(f.forgers[other], forger)
 	device.ClaimSerialNumber(other.serial)
 	other.disturb(0)
 	f.enroll(forger)
@@ -642,9 +644,7 @@ var serialIn = regexp.MustCompile(`XXFAKE[0-9]{6}(F[0-9]+)?`)
 
 // disputed reports whether a device's serial number is claimed by another one.
 func (f *fleet) disputed(m *member) bool {
-	return m.victim != nil || slices.ContainsFunc(f.members[min(len(f.members), f.honest()):], func(o *member) bool {
-		return o.victim == m && o.device.Enrolled()
-	})
+	return m.victim != nil || slices.ContainsFunc(f.forgers[m], func(o *member) bool { return o.device.Enrolled() })
 }
 
 // honest is the number of devices that are who they say.
