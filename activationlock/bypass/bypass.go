@@ -13,6 +13,7 @@ import (
 
 	"github.com/activationlock/sdk/activationlock"
 	"github.com/activationlock/sdk/activationlock/apple"
+	"github.com/activationlock/sdk/bypasscode"
 	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
@@ -103,7 +104,8 @@ type Start struct {
 	Device activationlock.Device
 	// Identity is what Apple is told of the device. What is missing, and what no
 	// code could be kept with ([escrow.ValidIdentifier]), comes from the device's
-	// codes; the serial number is the Subject's, if that has one.
+	// codes; the serial number is the Subject's, if that has one. With a code of
+	// another UDID, Apple is told what came with that code.
 	Identity escrow.Device
 
 	bulkID string
@@ -302,6 +304,26 @@ func identity(known escrow.Device, subject escrow.Subject, codes []escrow.Record
 	return d
 }
 
+// giver is what Apple is told of the device with one of its codes. Of two that
+// claimed one serial number, one after the other, nobody knows which one has it; but
+// if a code opens the lock, that is on the device which the code came from or was made
+// for.
+func giver(known escrow.Device, subject escrow.Subject, recordID string, codes []escrow.Record) escrow.Device {
+	at := slices.IndexFunc(codes, func(c escrow.Record) bool { return c.ID == recordID })
+	if at < 0 {
+		return known
+	}
+	d := codes[at].Device
+	if d.UDID == "" || known.UDID == "" || d.UDID == known.UDID {
+		return known
+	}
+	d.SerialNumber = known.SerialNumber
+	if d = identity(d, subject, codes); d.ProductType == "" {
+		return known
+	}
+	return d
+}
+
 // digits takes out everything else: IMEIs come with spaces.
 func digits(s string) string {
 	return strings.Map(func(r rune) rune {
@@ -377,9 +399,13 @@ func (b *Bypass) next(ctx context.Context, id string) (*Call, Action, error) {
 // attempt came to nothing.
 func (b *Bypass) call(ctx context.Context, a *Action, at int) (*Call, error) {
 	t := &a.Attempts[at]
-	text, err := b.config.Escrow.Reveal(ctx, escrow.Reveal{
-		Subject: a.Subject, RecordID: t.RecordID, Act: a.By, Purpose: escrow.ToUnlock,
-	})
+	codes, err := b.config.Escrow.Records(ctx, a.Subject)
+	var text bypasscode.Text
+	if err == nil {
+		text, err = b.config.Escrow.Reveal(ctx, escrow.Reveal{
+			Subject: a.Subject, RecordID: t.RecordID, Act: a.By, Purpose: escrow.ToUnlock,
+		})
+	}
 	var change func(*Action)
 	if err == nil && b.now().Sub(t.SentAt) > AnswerWithin/4 {
 		err = errSlow // another server must not take this call for lost and send it too
@@ -401,9 +427,9 @@ func (b *Bypass) call(ctx context.Context, a *Action, at int) (*Call, error) {
 	}
 	if err == nil {
 		var req *http.Request
+		d := giver(a.Device, a.Subject, t.RecordID, codes)
 		req, err = apple.UnlockRequest(apple.Unlock{
-			SerialNumber: a.Device.SerialNumber, ProductType: a.Device.ProductType,
-			IMEI: a.Device.IMEI, IMEI2: a.Device.IMEI2, MEID: a.Device.MEID,
+			SerialNumber: d.SerialNumber, ProductType: d.ProductType, IMEI: d.IMEI, IMEI2: d.IMEI2, MEID: d.MEID,
 			Code: text, Organization: b.config.Organization, RequestedBy: a.By.Actor,
 		})
 		if err == nil {

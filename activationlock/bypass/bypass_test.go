@@ -613,6 +613,45 @@ func TestCall(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// Two claimed one serial number, one after the other: Apple is told of each what came
+// with its code, whichever of them the host takes for the device.
+func TestCallWithTheCodeOfAnotherUDID(t *testing.T) {
+	t.Parallel()
+	first := escrow.Device{UDID: "U1", ProductType: "iPhone17,3", IMEI: phone.IMEI}
+	second := escrow.Device{UDID: "U2", ProductType: "RealityDevice14,1"}
+	told := func(t *testing.T, host escrow.Device) map[string]url.Values {
+		s := newServer(t)
+		for i, d := range []escrow.Device{first, second, {UDID: "U3"}, {}} {
+			_, err := s.escrow.Capture(t.Context(), escrow.Capture{
+				Subject: bySerial, Kind: bypasscode.Device, Text: bypasscode.NewText(codeTexts[i]), Cause: escrow.CauseSchedule,
+				ReceivedAt: noon.Add(time.Duration(i-9) * time.Hour), Device: d, EnrollmentID: "E1",
+			})
+			require.NoError(t, err)
+		}
+		start := wish()
+		start.Identity = host
+		_, _, err := s.Start(t.Context(), start)
+		require.NoError(t, err)
+		all := map[string]url.Values{}
+		_, err = s.Run(t.Context(), "A1", doer(func(r *http.Request) (*http.Response, error) {
+			require.NoError(t, r.ParseForm())
+			all[r.PostForm.Get("escrowKey")] = r.URL.Query()
+			return &http.Response{StatusCode: http.StatusNotFound, Body: http.NoBody, Request: r}, nil
+		}))
+		require.NoError(t, err)
+		return all
+	}
+	ofFirst := url.Values{"serial": {serial}, "productType": {first.ProductType}, "imei": {first.IMEI}}
+	ofSecond := url.Values{"serial": {serial}, "productType": {second.ProductType}}
+	// Of the third, nothing is known but its UDID; the fourth code came from anywhere.
+	require.Equal(t, map[string]url.Values{
+		codeTexts[0]: ofFirst, codeTexts[1]: ofSecond, codeTexts[2]: ofFirst, codeTexts[3]: ofFirst,
+	}, told(t, first))
+	require.Equal(t, map[string]url.Values{
+		codeTexts[0]: ofFirst, codeTexts[1]: ofSecond, codeTexts[2]: ofSecond, codeTexts[3]: ofSecond,
+	}, told(t, second))
+}
+
 // No code was sent, no evidence.
 func TestNoEvidence(t *testing.T) {
 	t.Parallel()

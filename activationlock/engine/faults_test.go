@@ -171,6 +171,33 @@ func TestForgerThatJoinsLater(t *testing.T) {
 	require.Equal(t, code, w.current(serial))
 }
 
+// A device left and is locked. Another one claims its serial number then, and is thrown
+// out: it is the one seen last, but the code of the first opens the lock of the first.
+func TestForgerOfADeviceThatLeft(t *testing.T) {
+	t.Parallel()
+	f := newFuller(t, withStatus)
+	f.settled(id, serial, iPhone)
+	f.checkin(id, checkOut(id))
+	f.after(time.Hour)
+	f.checkin(other, authenticate(other, serial, "RealityDevice14,1", "26.1"))
+	info := f.one(f.checkin(other, tokenUpdate(other)), "DeviceInformation")
+	vision := dict{"UDID": other, "SerialNumber": serial, "ProductName": "RealityDevice14,1", "OSVersion": "26.1", "IsSupervised": true}
+	f.report(other, codeAnswer(other, f.one(f.report(other, informationAnswer(other, info.UUID, vision)), "ActivationLockBypassCode").UUID, code2))
+	f.after(time.Hour)
+	f.checkin(other, checkOut(other))
+
+	f.requests() // for the status, which nobody answers
+	_, _, err := f.engine.Bypass(t.Context(), serial, engine.Unlock{Act: by, InHand: true})
+	require.NoError(t, err)
+	var told []string
+	for range 2 {
+		unlock := f.request(engine.UnlockService)
+		told = append(told, unlock.HTTP.URL.Query().Get("productType"))
+		require.NoError(t, f.engine.HandleAnswer(t.Context(), unlock, answerOf(404, ""), nil))
+	}
+	require.Equal(t, []string{"RealityDevice14,1", "iPhone17,3"}, told)
+}
+
 func TestJoinIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
