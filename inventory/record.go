@@ -299,7 +299,26 @@ func (r *Record) unproven(c escrow.Record, lock activationlock.Lock) bool {
 	if lock.State != activationlock.On || lock.Kind == activationlock.OrganizationLinked {
 		return false
 	}
-	return c.FirstSeen.After(lock.Since) || r.Exchanges[mdmcmd.ActivationLockBypassCode.RequestType()].AnsweredAt.Before(lock.Since)
+	return c.FirstSeen.After(lock.Since) || r.Exchanges[mdmcmd.ActivationLockBypassCode.RequestType()].AnsweredAt.Before(r.cameOn(lock))
+}
+
+// cameOn returns when a lock came on that is on. If a word that it was off was true,
+// though it was not believed, the next that it is on is of another lock.
+func (r *Record) cameOn(lock activationlock.Lock) time.Time {
+	since, off := lock.Since, false
+	for _, e := range r.Evidence {
+		switch {
+		case e.Source == activationlock.SourceLostMode || e.State == activationlock.StateUnknown:
+		case e.State == activationlock.Off:
+			off = true
+		case off:
+			off = false
+			if e.At.After(since) {
+				since = e.At
+			}
+		}
+	}
+	return since
 }
 
 // Status is the value of the report's column "Activation Lock Status".

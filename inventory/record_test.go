@@ -487,24 +487,31 @@ func TestHeldCodes(t *testing.T) {
 // asked for again since.
 func TestUnprovenCodes(t *testing.T) {
 	t.Parallel()
+	// That it is off is not believed of a device which did not see this lock.
+	hidden := []activationlock.Evidence{
+		said(activationlock.On, activationlock.SourceApple, 2), said(activationlock.Off, activationlock.SourceDevice, 3), said(activationlock.On, activationlock.SourceApple, 5),
+	}
 	for _, test := range []struct {
 		name           string
 		came, answered int
-		evidence       activationlock.Evidence
+		evidence       []activationlock.Evidence
 		doubtful       bool
 	}{
-		{"asked before and since", 1, 5, said(activationlock.On, activationlock.SourceDevice, 3), false},
-		{"at the same moment", 3, 3, said(activationlock.On, activationlock.SourceDevice, 3), false},
-		{"only since", 4, 5, said(activationlock.On, activationlock.SourceDevice, 3), true},
-		{"only before", 1, 2, said(activationlock.On, activationlock.SourceDevice, 3), true},
-		{"the lock is off", 4, 2, said(activationlock.Off, activationlock.SourceDevice, 3), false},
+		{"asked before and since", 1, 5, []activationlock.Evidence{said(activationlock.On, activationlock.SourceDevice, 3)}, false},
+		{"at the same moment", 3, 3, []activationlock.Evidence{said(activationlock.On, activationlock.SourceDevice, 3)}, false},
+		{"only since", 4, 5, []activationlock.Evidence{said(activationlock.On, activationlock.SourceDevice, 3)}, true},
+		{"only before", 1, 2, []activationlock.Evidence{said(activationlock.On, activationlock.SourceDevice, 3)}, true},
+		{"the lock is off", 4, 2, []activationlock.Evidence{said(activationlock.Off, activationlock.SourceDevice, 3)}, false},
 		{
 			"the lock is the organization's", 4, 2,
-			activationlock.Evidence{State: activationlock.On, Kind: activationlock.OrganizationLinked, Source: activationlock.SourceApple, At: at(3)}, false,
+			[]activationlock.Evidence{{State: activationlock.On, Kind: activationlock.OrganizationLinked, Source: activationlock.SourceApple, At: at(3)}}, false,
 		},
+		{"not asked since it was off, which was not believed, and on", 1, 4, hidden, true},
+		{"asked since it was off, which was not believed, and on", 1, 5, hidden, false},
+		{"off, which was not believed", 1, 2, hidden[:2], false},
 	} {
 		r := inventory.Record{
-			Evidence:  []activationlock.Evidence{test.evidence},
+			Evidence:  test.evidence,
 			Exchanges: map[string]inventory.Exchange{question: {AnsweredAt: at(test.answered)}},
 		}
 		codes := []escrow.Record{

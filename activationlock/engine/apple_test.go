@@ -691,6 +691,39 @@ func TestStatusByTheHostsSchedule(t *testing.T) {
 	require.InDelta(t, 11, len(f.apple.Requests()), 1)
 }
 
+// Apple says first that the lock came on, and the device after it: only then may it
+// have made another code.
+func TestAppleSaysFirstThatTheLockCameOn(t *testing.T) {
+	t.Parallel()
+	f := newFuller(t, withStatus)
+	f.settled(id, serial, iPhone)
+	require.NoError(t, f.engine.HandleAnswer(t.Context(), f.request(engine.StatusService), answerOf(200, statusAnswer(serial, "true", "USER")), nil))
+	require.Equal(t, activationlock.On, f.device(id).Lock.State)
+	f.after(2 * time.Hour)
+	ask := f.one(f.report(id, informationAnswer(id, "host-1", locked)), "ActivationLockBypassCode")
+	f.report(id, codeAnswer(id, ask.UUID, code2))
+	require.Equal(t, code2, f.current(serial))
+	f.after(2 * time.Hour)
+	require.Empty(t, f.report(id, informationAnswer(id, "host-2", locked)).Commands, "it was on before")
+
+	t.Log("once more, after an unlock: that it is off is not believed of the device, since Apple says that it came on again")
+	_, _, err := f.engine.Bypass(t.Context(), serial, engine.Unlock{Act: by, InHand: true})
+	require.NoError(t, err)
+	require.NoError(t, f.engine.HandleAnswer(t.Context(), f.request(engine.UnlockService), answerOf(200, ""), nil))
+	for _, says := range []dict{iPhone, locked} {
+		f.after(8 * 24 * time.Hour)
+		var status engine.Request
+		for _, r := range f.requests() {
+			status = r
+		}
+		require.NoError(t, f.engine.HandleAnswer(t.Context(), status, answerOf(200, statusAnswer(serial, "true", "USER")), nil))
+		require.Equal(t, activationlock.On, f.device(id).Lock.State)
+		f.report(id, informationAnswer(id, "host-3", says))
+		require.Equal(t, activationlock.On, f.device(id).Lock.State)
+		require.Equal(t, says["IsActivationLockEnabled"], f.record(id).CodeWanted)
+	}
+}
+
 // After an unlock only Apple tells whether the lock stays off: it is asked daily
 // until it does.
 func TestStatusIsAskedDailyAfterAnUnlock(t *testing.T) {

@@ -167,8 +167,15 @@ func learn(r *inventory.Record, q *mdmcmd.QueryResponses, p Policy, now time.Tim
 	cameOn := turnedOn(f.FindMy, q.IsDeviceLocatorServiceEnabled)
 	set(&f.FindMy, q.IsDeviceLocatorServiceEnabled)
 	if lock := q.IsActivationLockEnabled; lock != nil {
-		was := activationlock.Derive(r.Evidence).State
-		cameOn = cameOn || *lock && was != activationlock.On
+		// Apple may have said so first, or the word that it was off was not believed: to
+		// the device it came on all the same.
+		was := activationlock.On
+		for _, e := range r.Evidence {
+			if e.Source == activationlock.SourceDevice {
+				was = e.State
+			}
+		}
+		cameOn = cameOn || *lock && (was != activationlock.On || lockOf(r).State != activationlock.On)
 		r.AddEvidence(activationlock.Evidence{State: state(*lock), Source: activationlock.SourceDevice, At: now})
 	}
 	if cameOn {
