@@ -52,7 +52,7 @@ type figures struct {
 	told                                                         map[engine.EventType]int
 
 	checkedCodes, checkedFacts, allowed, overridden int
-	erase, eraseLate, eraseFirst                    int
+	erase, eraseLate, eraseFirst, eraseUnseen       int
 	reassign, reassignLate                          int
 	oldest                                          [groups]time.Duration
 	oldestLoss                                      time.Duration
@@ -80,7 +80,7 @@ func (y *figures) String(f *fleet) string {
 	line("code in escrow in time: %d times; permissions to lock: %d, without a code %d", y.checkedCodes, y.allowed, y.overridden)
 	line("inventory young enough: %d times; the oldest %.1f days, in the window of a school %.1f, with a daily inventory %.1f; soon after a loss %.1f", y.checkedFacts,
 		max(y.oldest[anywhere], y.oldest[organization], y.oldest[forbidden], y.oldest[lab]).Hours()/24, y.oldest[school].Hours()/24, y.oldest[daily].Hours()/24, y.oldestLoss.Hours()/24)
-	line("may be erased: %d, of which %d locked since and %d locked before their code was asked for; may be reassigned: %d, of which %d locked since", y.erase, y.eraseLate, y.eraseFirst, y.reassign, y.reassignLate)
+	line("may be erased: %d, of which %d locked since, %d locked before their code was asked for and %d with a lock that came again unseen; may be reassigned: %d, of which %d locked since", y.erase, y.eraseLate, y.eraseFirst, y.eraseUnseen, y.reassign, y.reassignLate)
 	line("the largest record has %d bytes, the longest queue %d commands; heap %d KiB per device, test and all", y.largestRecord, y.longestQueue, y.heap/1024/len(f.members))
 	line("at the end: %d devices can be reached, %d have a code, %d of these are in escrow; not: %v; %d may lock", y.reachable, y.withCode, y.held, y.notHeld, y.allowedAtEnd)
 	line("events: %v", y.told)
@@ -157,15 +157,42 @@ func (s *fleetServer) recorded(before, after *inventory.Record) {
 		m.given, m.asked, m.noted = map[string]bool{}, map[string]question{}, ""
 	}
 	on := func(fact *bool) bool { return fact != nil && *fact }
-	if on(after.Facts.FindMy) && !on(before.Facts.FindMy) && !m.heard.Before(m.codeMadeAt) {
+	findMy := on(after.Facts.FindMy) && !on(before.Facts.FindMy)
+	if (findMy || saysOn(before, after, activationlock.SourceDevice)) && !m.heard.Before(m.codeMadeAt) {
 		m.told()
 	}
+	// On Apple's word, which may be old, the device is not asked; but that there may be
+	// another lock is known.
+	if saysOn(before, after, activationlock.SourceApple) && f.now.Add(-m.delay()).After(m.codeMadeAt) {
+		m.hidden = false
+	}
+}
+
+// saysOn reports whether a source says that the lock is on, and the last word before,
+// of the device, of Apple or of a call, was that it is off: so it came on meanwhile.
+func saysOn(before, after *inventory.Record, source activationlock.Source) bool {
+	var last, was, is activationlock.Evidence
+	for _, e := range before.Evidence {
+		if e.Source != activationlock.SourceLostMode {
+			last = e
+		}
+		if e.Source == source {
+			was = e
+		}
+	}
+	for _, e := range after.Evidence {
+		if e.Source == source {
+			is = e
+		}
+	}
+	return is.State == activationlock.On && is.Kind != activationlock.OrganizationLinked && is != was &&
+		(last.State == activationlock.Off || source == activationlock.SourceDevice && was.State == activationlock.Off)
 }
 
 // told notes that there was word of the device's new code.
 func (m *member) told() {
 	if m.unseen {
-		m.unseen, m.toldAt = false, m.f.now
+		m.unseen, m.hidden, m.toldAt = false, false, m.f.now
 	}
 }
 
@@ -418,6 +445,10 @@ func (f *fleet) mayBeErased(m *member) (yes bool) {
 	case lock.Kind == activationlocktest.NotLocked || f.opens(m, codes):
 	case lock.Kind == activationlocktest.UserLinked && lock.Code.IsZero():
 		f.sum.eraseFirst++
+	case m.hidden:
+		// It went and came again, with another code, between two words that it is on:
+		// they are the same as if it had stayed. See recorded for what tells of it.
+		f.sum.eraseUnseen++
 	case !lock.Since.Before(word.At.Add(-m.delay())):
 		f.sum.eraseLate++
 	default:

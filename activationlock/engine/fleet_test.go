@@ -120,6 +120,7 @@ type member struct {
 	blind           bool // nobody knows since when the code's time runs
 	missed          bool // nobody could record that it enrolled
 	unseen          bool // it made another code and nothing told of it
+	hidden          bool // nor that its lock may be another one
 	factsAsked      int  // questions for information on record since the last answer
 	informedAt      time.Time
 	codeMadeAt      time.Time
@@ -488,7 +489,7 @@ func (m *member) setFindMy(on bool) {
 	codes := len(m.device.Codes())
 	_ = m.device.SetFindMy(on) // what has none, or stops at the activation screen, does not
 	if len(m.device.Codes()) > codes {
-		m.unseen, m.codeMadeAt = true, m.f.now
+		m.unseen, m.hidden, m.codeMadeAt = true, true, m.f.now
 	}
 	m.note("Find My %t, code %s", on, m.device.Code().Reveal())
 	m.disturb(0)
