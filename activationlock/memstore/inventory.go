@@ -42,6 +42,11 @@ func (s inventoryStore) Update(ctx context.Context, enrollmentID string, change 
 		return errors.New("memstore: a record keeps its enrollment ID")
 	}
 	s.records[enrollmentID] = record.Clone()
+	if was, is := stored.Facts.SerialNumber, record.Facts.SerialNumber; was != is {
+		s.serials[was] = slices.DeleteFunc(s.serials[was], func(id string) bool { return id == enrollmentID })
+		s.serials[is] = append(s.serials[is], enrollmentID)
+		slices.Sort(s.serials[is])
+	}
 	return nil
 }
 
@@ -64,13 +69,14 @@ func (s inventoryStore) BySerialNumber(ctx context.Context, serialNumber string)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var found []inventory.Record
-	for _, record := range s.records {
-		if serialNumber != "" && record.Facts.SerialNumber == serialNumber {
-			found = append(found, record.Clone())
-		}
+	if serialNumber == "" {
+		return nil, nil
 	}
-	slices.SortFunc(found, func(a, b inventory.Record) int { return cmp.Compare(a.EnrollmentID, b.EnrollmentID) })
+	var found []inventory.Record
+	for _, id := range s.serials[serialNumber] {
+		record := s.records[id]
+		found = append(found, record.Clone())
+	}
 	return found, nil
 }
 

@@ -26,8 +26,9 @@ type Store struct {
 	joined  map[string][]string // enrollment IDs by serial number
 	joins   map[string][]string // serial numbers by enrollment ID, in byte order
 	records map[string]inventory.Record
-	claims  map[string]claim // by enrollment ID
-	audit   []audit.Entry    // in the order of their numbers
+	serials map[string][]string // enrollment IDs by serial number, in byte order
+	claims  map[string]claim    // by enrollment ID
+	audit   []audit.Entry       // in the order of their numbers
 	actions map[string]bypass.Action
 }
 
@@ -45,6 +46,7 @@ func New() *Store {
 		joined:  map[string][]string{},
 		joins:   map[string][]string{},
 		records: map[string]inventory.Record{},
+		serials: map[string][]string{},
 		claims:  map[string]claim{},
 		actions: map[string]bypass.Action{},
 	}
