@@ -524,7 +524,7 @@ func (f *fleet) deliver(m *member, l letter) bool {
 	if code != "" {
 		f.sum.codes++
 		m.taken[code] = true
-		if fresh && !faulty {
+		if fresh && !faulty && !f.disputed(m) { // one that is disputed is kept, and not relied on
 			m.noted = code
 		}
 		if !f.inEscrow(l.id, code) {
