@@ -93,6 +93,9 @@ func (w *world) poison(s sender, way, name string, raw []byte) *mdmcmd.Report {
 	} else {
 		require.True(w.t, bytes.Equal(raw, out.Redacted), "passed on as it is: %s", says)
 	}
+	if want, err := mdmcmd.Redact(raw); err == nil {
+		require.True(w.t, bytes.Equal(want, out.Redacted), "it is not redacted as it should be: %s", says)
+	}
 	require.NotContains(w.t, w.log.String(), hostile.Code, says)
 	require.NotContains(w.t, fmt.Sprintf("%+v", w.events), hostile.Code, says)
 
