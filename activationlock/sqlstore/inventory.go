@@ -171,7 +171,7 @@ func (s inventoryStore) updateAtOnce(ctx context.Context, enrollmentID string, c
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer stop()
 	done, err = changed(s.dialect.reads().ExecContext(ctx, query, a.list...))
-	if err != nil {
+	if err != nil && !lostTurn(err) { // which it may, by the isolation that is usual there
 		return false, failed("write a record", err, false)
 	}
 	return done, nil

@@ -350,7 +350,8 @@ func TestUpdateOfWhatWasRead(t *testing.T) {
 	tap, on := tapped(t, storage)
 	store, _ := tap.Store(t)
 	s := store.Inventory()
-	another, _ := storage.Store(t)
+	// The usual isolation of a server may be any.
+	another, _ := storage.With("default_transaction_isolation", "serializable").Store(t)
 	other := another.Inventory()
 	// A name of its own: the locks of PostgreSQL are those of all schemas.
 	id := "device " + rand.Text()
