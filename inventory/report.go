@@ -72,7 +72,7 @@ type Query struct {
 }
 
 // MaxPage is the largest page of a report.
-const MaxPage = 8000
+const MaxPage = 4000
 
 // ErrCursor means that a cursor is not of this query.
 var ErrCursor = errors.New("inventory: the cursor is not of this query")

@@ -191,12 +191,13 @@ const (
 )
 
 func (r *recent) note(k isKept) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if k.newer || k.damaged || len(k.body) > longestRecent {
+		delete(r.records, k.EnrollmentID) // it was something else before
 		return
 	}
 	k.Record = k.Clone()
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.records == nil || len(r.records) >= mostRecent {
 		r.records = map[string]isKept{}
 	}
