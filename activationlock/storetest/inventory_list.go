@@ -189,7 +189,7 @@ func (k records) pages() {
 			k.Errorf("%s: with %d there are %d", promise, limit, len(rows))
 		}
 	}
-	for _, q := range []inventory.Query{{}, {Sort: inventory.ByDeviceName, Descending: true}} {
+	for _, q := range orders(inventory.Filter{}) {
 		var rows []inventory.Row
 		for r, err := range inventory.Rows(k.ctx, k.store, q) {
 			k.noError("Rows", err)
