@@ -63,7 +63,7 @@ type Query struct {
 	Descending bool
 	// After is the Cursor of the last row of the page before, "" for the first.
 	After string
-	// Limit is the number of rows at most: 1 to [MaxPage].
+	// Limit is the number of rows of a page at most: 1 to [MaxPage].
 	Limit int
 	// Into is a page that is no longer wanted. A store may put the rows in its place,
 	// so that a long report does not make garbage of each page; what the rows before
@@ -72,7 +72,7 @@ type Query struct {
 }
 
 // MaxPage is the largest page of a report.
-const MaxPage = 4000
+const MaxPage = 8000
 
 // ErrCursor means that a cursor is not of this query.
 var ErrCursor = errors.New("inventory: the cursor is not of this query")
@@ -172,16 +172,20 @@ func (t Totals) Coverage() float64 {
 	return float64(t.WithCode) / float64(locks)
 }
 
-// Rows streams all rows of a query page by page, whatever its limit. Rows that
-// change meanwhile may come in either state, or, if that is what is sorted by,
-// twice or not at all. An error ends it. It can be ranged over again.
+// Rows streams all rows of a query in pages of its limit, or of [MaxPage] where it
+// has none. Rows that change meanwhile may come in either state, or, if that is
+// what is sorted by, twice or not at all. An error ends it. It can be ranged over
+// again.
 //
 // From the second page on, a goroutine reads the next one meanwhile. It is over
 // when the loop is.
 func Rows(ctx context.Context, s Store, q Query) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		q := q
-		q.Limit, q.Into = MaxPage, nil
+		q.Into = nil
+		if q.Limit < 1 || q.Limit > MaxPage {
+			q.Limit = MaxPage
+		}
 		ctx, stop := context.WithCancel(ctx)
 		var next <-chan page // nil if nobody reads one
 		defer func() {

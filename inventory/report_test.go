@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -456,31 +457,36 @@ func TestRowsReusePages(t *testing.T) {
 
 func TestRows(t *testing.T) {
 	t.Parallel()
-	q := inventory.Query{Filter: inventory.Filter{Live: true, Text: "x"}, Sort: inventory.BySeverity, Descending: true, Limit: 3}
-	for rows, pages := range map[int]int{0: 1, 1: 1, page - 1: 1, page: 2, page + 1: 2, 2*page + 5: 3} {
-		store, n := &fake{rows: rows}, 0
+	q := inventory.Query{Filter: inventory.Filter{Live: true, Text: "x"}, Sort: inventory.BySeverity, Descending: true}
+	for _, c := range []struct{ limit, page, rows, pages int }{
+		{0, page, 0, 1}, {0, page, 1, 1}, {0, page, page - 1, 1}, {0, page, page, 2}, {0, page, page + 1, 2}, {0, page, 2*page + 5, 3},
+		{-1, page, page + 1, 2}, {math.MinInt, page, page + 1, 2}, {page + 1, page, page + 1, 2}, {math.MaxInt, page, page + 1, 2},
+		{page, page, page + 1, 2}, {page - 1, page - 1, page - 1, 2}, {3, 3, 0, 1}, {3, 3, 2, 1}, {3, 3, 3, 2}, {3, 3, 20, 7}, {1, 1, 4, 5},
+	} {
+		q.Limit = c.limit
+		store, n := &fake{rows: c.rows}, 0
 		for r, err := range inventory.Rows(t.Context(), store, q) {
 			require.NoError(t, err)
 			require.Equal(t, fmt.Sprint(n), r.EnrollmentID)
 			n++
 		}
-		require.Equal(t, rows, n)
-		require.Len(t, store.queries, pages)
+		require.Equal(t, c.rows, n)
+		require.Len(t, store.queries, c.pages)
 		for i, asked := range store.queries {
 			want := q
-			want.Limit = inventory.MaxPage
+			want.Limit = c.page
 			if i > 0 {
-				want.After = fmt.Sprintf("after %d", i*page)
+				want.After = fmt.Sprintf("after %d", i*c.page)
 			}
 			asked.Into = nil
 			require.Equal(t, want, asked)
 		}
+		require.Equal(t, c.limit, q.Limit)
 	}
-	require.Equal(t, 3, q.Limit)
 
 	// It begins where it is told to, and again each time that it is ranged over.
 	store := &fake{rows: page + 500}
-	q.After = fmt.Sprint("after ", page+498)
+	q.Limit, q.After = 0, fmt.Sprint("after ", page+498)
 	rows := inventory.Rows(t.Context(), store, q)
 	for range 2 {
 		var ids []string
