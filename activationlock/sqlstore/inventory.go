@@ -38,6 +38,10 @@ type records interface {
 	// lockRecord is the query that reads a record, and has nobody else change it
 	// until the transaction ends.
 	lockRecord() string
+	// ifFree returns an UPDATE of a record, by itself, that does nothing or fails where
+	// somebody else is changing it, rather than wait for that: the caller may be gone
+	// meanwhile.
+	ifFree(a *arguments, update, enrollmentID string) string
 	// markUnchanged has the commit of an update that writes nothing wait for what
 	// it has read to be on the disk, if commits show what is not there yet.
 	markUnchanged(ctx context.Context, in querier, enrollmentID string) error
@@ -146,8 +150,7 @@ func (s inventoryStore) Update(ctx context.Context, enrollmentID string, change 
 // nothing is written, and a transaction has to do it: where the record was not read or
 // is another by now, another one is changing it, or there is more to write than that.
 //
-// It is for PostgreSQL. Others would have to wait for who changes the record, and write
-// it although the caller is gone meanwhile; SQLite asks nobody anyway.
+// SQLite asks nobody anyway, and does it in a transaction each time.
 func (s inventoryStore) updateAtOnce(ctx context.Context, enrollmentID string, change func(*inventory.Record) error) (done bool, err error) {
 	before, there := s.recent.take(enrollmentID)
 	if !there {
@@ -163,7 +166,7 @@ func (s inventoryStore) updateAtOnce(ctx context.Context, enrollmentID string, c
 		return false, nil
 	}
 	a := arguments{kind: s.kind}
-	query := updateDevice(&a, values) + " AND body = " + a.add(string(before.body)) + " AND " + untouched(&a, enrollmentID)
+	query := s.dialect.ifFree(&a, updateDevice(&a, values)+" AND body = "+a.add(string(before.body)), enrollmentID)
 	// Nobody would know whether one that is interrupted succeeds.
 	if ctx.Err() != nil {
 		return false, ctx.Err()
@@ -171,7 +174,7 @@ func (s inventoryStore) updateAtOnce(ctx context.Context, enrollmentID string, c
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer stop()
 	done, err = changed(s.dialect.reads().ExecContext(ctx, query, a.list...))
-	if err != nil && !lostTurn(err) { // which it may, by the isolation that is usual there
+	if err != nil && !lostTurn(err) { // which it may, by what is usual there
 		return false, failed("write a record", err, false)
 	}
 	return done, nil
@@ -206,7 +209,7 @@ func (r *recent) note(k isKept) {
 
 // read notes what an update may begin from.
 func (s inventoryStore) read(k isKept) {
-	if s.kind == PostgreSQL {
+	if s.kind != SQLite {
 		s.recent.note(k)
 	}
 }

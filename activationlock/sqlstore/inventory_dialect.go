@@ -11,6 +11,9 @@ import (
 // lockRecord has SQLite's whole database locked already.
 func (d *sqlite) lockRecord() string { return devices + "enrollment_id = ?" }
 
+// ifFree need not: whoever changes something has the database to himself.
+func (d *sqlite) ifFree(_ *arguments, update, _ string) string { return update }
+
 func (d *sqlite) markUnchanged(context.Context, querier, string) error { return nil }
 func (d *sqlite) taken(error) bool                                     { return false }
 func (d *sqlite) reads() querier                                       { return d.db }
@@ -80,6 +83,13 @@ func (d *postgreSQL) lockRecord() string {
 	return "SELECT " + deviceNames("body") + " FROM activationlock_lock_record($1)"
 }
 
+// ifFree does what activationlock_lock does, but for waiting. Who changes a record
+// holds the lock from before reading it until the commit.
+func (d *postgreSQL) ifFree(a *arguments, update, enrollmentID string) string {
+	return update + " AND (SELECT pg_try_advisory_xact_lock(hashtextextended('activationlock record ' || " + a.add(enrollmentID) + "::text, 0))" +
+		" AND (current_setting('synchronous_commit') <> 'off' OR set_config('synchronous_commit', 'on', true) = 'on'))"
+}
+
 // markUnchanged need not: only what is on the disk is shown.
 func (d *postgreSQL) markUnchanged(context.Context, querier, string) error { return nil }
 func (d *postgreSQL) taken(error) bool                                     { return false }
@@ -131,14 +141,6 @@ func (d *postgreSQL) release(ctx context.Context, in querier, enrollmentID, toke
 	return there, rows.Err()
 }
 
-// untouched is the condition of PostgreSQL that nobody is changing a record, of an
-// UPDATE by itself: what activationlock_lock does, but for waiting. Who changes a record
-// holds the lock from before reading it until the commit.
-func untouched(a *arguments, enrollmentID string) string {
-	return "(SELECT pg_try_advisory_xact_lock(hashtextextended('activationlock record ' || " + a.add(enrollmentID) + "::text, 0))" +
-		" AND (current_setting('synchronous_commit') <> 'off' OR set_config('synchronous_commit', 'on', true) = 'on'))"
-}
-
 // What is in the procedures. A claim locks in the order of the index, and waits for
 // nobody.
 const (
@@ -148,6 +150,12 @@ const (
 )
 
 func (d *mySQL) lockRecord() string { return "CALL activationlock_lock_record(?)" }
+
+// ifFree has a lock of another fail the UPDATE at once. To MySQL, which has no words
+// for that, the comments are comments, and nothing is changed.
+func (d *mySQL) ifFree(_ *arguments, update, _ string) string {
+	return "/*M! SET STATEMENT innodb_lock_wait_timeout = 0 FOR */ " + update + " AND 0 /*M! + 1 */"
+}
 
 // markUnchanged writes something, and waits for that: InnoDB shows what is
 // committed before the disk has it.
