@@ -57,7 +57,7 @@ func TestRoundTripsOfReports(t *testing.T) {
 			require.NoError(t, err)
 			_, queue = asks(messages, locks.HandleReport)
 		}
-		most := map[sqlstore.Dialect][]int{sqlstore.SQLite: {8, 8}, sqlstore.PostgreSQL: {3, 3}, sqlstore.MySQL: {5, 5}}[storage.Dialect]
+		most := map[sqlstore.Dialect][]int{sqlstore.SQLite: {8, 8}, sqlstore.PostgreSQL: {3, 3}, sqlstore.MySQL: {3, 3}}[storage.Dialect]
 		idle, err := device.Idle()
 		require.NoError(t, err)
 		list, _ := asks(idle, locks.HandleReport)
