@@ -128,8 +128,8 @@ type message struct {
 	ActivationLockBypassCode *string
 	QueryResponses           *QueryResponses
 	SecurityInfo             *SecurityInfoResponse
-	Settings                 settingsAnswer
-	MessageResult            string // DeviceLock
+	Settings                 plist.OneOrMore[settingsItem] // an array in Apple's examples, a dictionary in Apple's schema
+	MessageResult            string                        // DeviceLock
 	location
 }
 

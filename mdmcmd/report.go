@@ -148,42 +148,25 @@ type location struct {
 	Timestamp                            string
 }
 
-// errorChain decodes an error chain with codes that are checked, not cut.
+// errorChain is an error chain as it comes.
 type errorChain []struct {
-	ErrorCode                                               plist.Integer
+	ErrorCode                                               int64
 	ErrorDomain, LocalizedDescription, USEnglishDescription string
 }
 
 func (c errorChain) items() ErrorChain {
 	var items ErrorChain
 	for _, e := range c {
-		items = append(items, ErrorChainItem{int64(e.ErrorCode), e.ErrorDomain, e.LocalizedDescription, e.USEnglishDescription})
+		items = append(items, ErrorChainItem{e.ErrorCode, e.ErrorDomain, e.LocalizedDescription, e.USEnglishDescription})
 	}
 	return items
 }
 
+// settingsItem is a SettingsItem as it comes.
 type settingsItem struct {
 	Item       string
 	Status     Status
 	ErrorChain errorChain
-}
-
-// settingsAnswer reads both forms: the array of Apple's examples, and the
-// dictionary of Apple's schema.
-type settingsAnswer []settingsItem
-
-func (a *settingsAnswer) UnmarshalPlist(decode func(any) error) error {
-	var items []settingsItem
-	if decode(&items) == nil {
-		*a = items
-		return nil
-	}
-	var item settingsItem
-	if err := decode(&item); err != nil {
-		return err
-	}
-	*a = settingsAnswer{item}
-	return nil
 }
 
 // SettingsStatus is the status of the MDMOptions item in the answer to a

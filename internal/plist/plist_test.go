@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,8 +12,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
-	"time"
 
+	library "github.com/groob/plist"
 	"github.com/stretchr/testify/require"
 
 	"github.com/activationlock/sdk/internal/plist"
@@ -30,21 +31,28 @@ const (
 
 type inner struct {
 	Flag  *bool
-	Count plist.Integer
+	Count int64
 }
 
+type promoted struct{ Under string }
+
 type sample struct {
+	promoted
 	Name   string
 	Flag   *bool
 	Other  *bool
-	Count  plist.Integer
+	Count  int64
 	Ratio  float64
-	Blob   []byte
-	When   time.Time
+	Maybe  **float64
 	Inner  *inner
 	Items  []inner
+	Alone  plist.OneOrMore[inner]
 	Words  []string
+	None   []string
+	Absent []string
 	Hidden string `plist:"-"`
+	Named  string `plist:"Name of it,omitempty"`
+	secret string
 }
 
 func TestUnmarshal(t *testing.T) {
@@ -55,25 +63,33 @@ func TestUnmarshal(t *testing.T) {
 		<key>Flag</key><false/>
 		<key>Count</key><integer> -909 </integer>
 		<key>Ratio</key><real>1.5</real>
-		<key>Blob</key><data>
-		aGVs
-		bG8=
-		</data>
-		<key>When</key><date>2026-11-22T10:00:00Z</date>
+		<key>Maybe</key><real> -inf </real>
+		<key>Under</key><string>u</string>
+		<key>promoted</key><string>is no key</string>
+		<key>secret</key><string>is none</string>
+		<key>Named</key><string>is none</string>
+		<key>Name of it</key><string>n</string>
 		<key>Inner</key><dict><key>Flag</key><true></true></dict>
 		<key>Items</key><array><dict><key>Count</key><integer>7</integer></dict><dict/></array>
-		<key>Words</key><array><string>x</string><string/></array>
+		<key>Alone</key><dict><key>Count</key><integer>8</integer></dict>
+		<key>Words</key><array><string>x</string><!-- and --><string/></array>
+		<key>None</key><array/>
 		<key>Unknown</key><array><dict><key>Count</key><string>not ours</string></dict></array>
-		<key>Hidden</key><integer>1</integer>
+		<key>Strange</key><dict><key>Count</key><integer>x</integer><key>b</key><data>?</data><key>c</key><date>soon</date><key>d</key><real>e</real></dict>
+		<key>Hidden</key><integer>1</integer><key>-</key><integer>2</integer>
 	</dict>` + tail + "\n<!-- after -->\n"))
 	require.NoError(t, err)
-	no, yes := false, true
 	require.Equal(t, &sample{
-		Name: "a&bA<c>", Flag: &no, Count: -909, Ratio: 1.5, Blob: []byte("hello"),
-		When:  time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC),
-		Inner: &inner{Flag: &yes}, Items: []inner{{Count: 7}, {}}, Words: []string{"x", ""},
+		promoted: promoted{"u"}, Name: "a&bA<c>", Flag: new(false), Count: -909, Ratio: 1.5, Maybe: new(new(math.Inf(-1))),
+		Inner: &inner{Flag: new(true)}, Items: []inner{{Count: 7}, {}}, Alone: plist.OneOrMore[inner]{{Count: 8}},
+		Words: []string{"x", ""}, None: []string{}, Named: "n",
 	}, got)
 	require.Nil(t, got.Other, "absent is not false")
+	require.Nil(t, got.Absent, "and not empty")
+
+	got, err = plist.Unmarshal[sample]([]byte(head + `<dict><key>Alone</key><array><dict/><dict><key>Flag</key><true/></dict></array></dict>` + tail))
+	require.NoError(t, err)
+	require.Equal(t, plist.OneOrMore[inner]{{}, {Flag: new(true)}}, got.Alone)
 }
 
 func TestUnmarshalTakesPlainForms(t *testing.T) {
@@ -201,21 +217,29 @@ func TestUnmarshalRefusesTypes(t *testing.T) {
 		{`<dict><key>Count</key><integer>18446744073709551615</integer></dict>`, "key Count has an invalid integer"},
 		{`<dict><key>Count</key><integer>9223372036854775808</integer></dict>`, "key Count has an invalid integer"},
 		{`<dict><key>Ratio</key><real>` + secret + `</real></dict>`, "key Ratio has an invalid real"},
-		{`<dict><key>Blob</key><data>` + secret + `</data></dict>`, "key Blob has an invalid data"},
-		{`<dict><key>When</key><date>` + secret + `</date></dict>`, "key When has an invalid date"},
+		{`<dict><key>Count</key><integer></integer></dict>`, "key Count has an invalid integer"},
+		{`<dict><key>Maybe</key><integer>1</integer></dict>`, "key Maybe has type integer, want real"},
+		{`<dict><key>Name</key><date>2026-11-22T10:00:00Z</date></dict>`, "key Name has type date, want string"},
 		{`<dict><key>Inner</key><array/></dict>`, "key Inner has type array, want dictionary"},
 		{`<dict><key>Inner</key><dict><key>Flag</key><string>` + secret + `</string></dict></dict>`, "key Inner.Flag has type string, want boolean"},
 		{`<dict><key>Items</key><dict/></dict>`, "key Items has type dictionary, want array"},
 		{`<dict><key>Items</key><array><dict/><dict><key>Count</key><true/></dict></array></dict>`, "key Items.Count has type boolean, want integer"},
 		{`<dict><key>Words</key><array><integer>1</integer></array></dict>`, "key Words has type integer, want string"},
-		{`<dict><key>` + secret + `</key><integer>x</integer></dict>`, "could not be decoded"},
+		{`<dict><key>Items</key><array><array><dict><key>Count</key><true/></dict></array></array></dict>`, "key Items has type array, want dictionary"},
+		{`<dict><key>Alone</key><string>` + secret + `</string></dict>`, "key Alone has type string, want array"},
+		{`<dict><key>Alone</key><dict><key>Count</key><true/></dict></dict>`, "key Alone.Count has type boolean, want integer"},
+		{`<dict><key>Alone</key><array><array/></array></dict>`, "key Alone has type array, want dictionary"},
+		{`<dict><key>Name</key><true/><key>Count</key><true/></dict>`, "key Name has type boolean, want string"},
 		{`<array/>`, "the list has type array, want dictionary"},
 		{`<string>` + secret + `</string>`, "the list has type string, want dictionary"},
 	} {
 		_, err := plist.Unmarshal[sample]([]byte(head + test.body + tail))
-		require.ErrorContains(t, err, test.want)
+		require.EqualError(t, err, "plist: "+test.want)
 		require.NotContains(t, err.Error(), secret)
 	}
+	// What is no list at all is said first.
+	_, err := plist.Unmarshal[sample]([]byte(head + `<dict><key>Name</key><true/></dict>`))
+	require.ErrorContains(t, err, "early end")
 }
 
 func TestLimits(t *testing.T) {
@@ -331,9 +355,13 @@ func TestMarshal(t *testing.T) {
 	data, err := plist.Marshal(&command{Text: "a<b>&\"'\n\té", Maybe: &no, Data: []byte{1}})
 	require.NoError(t, err)
 	require.True(t, strings.HasPrefix(string(data), head[:strings.Index(head, "<plist")]))
-	again, err := plist.Unmarshal[command](data)
+	var again command
+	require.NoError(t, library.Unmarshal(data, &again))
+	require.Equal(t, command{Text: "a<b>&\"'\n\té", Maybe: &no, Data: []byte{1}}, again)
+	type text struct{ Text string }
+	ours, err := plist.Unmarshal[text](data)
 	require.NoError(t, err)
-	require.Equal(t, &command{Text: "a<b>&\"'\n\té", Maybe: &no, Data: []byte{1}}, again)
+	require.Equal(t, again.Text, ours.Text)
 
 	for _, v := range []any{nil, (*command)(nil), map[string]any{"a": nil}, []any{nil}, struct{ C chan int }{}} {
 		_, err := plist.Marshal(v)

@@ -315,7 +315,15 @@ func (w *walker) tag() (name string, closing, empty bool, err error) {
 		}
 	}
 	w.at += end + 1
+	if name, known := elements[string(body)]; known { // without a copy of it
+		return name, closing, empty, nil
+	}
 	return string(body), closing, empty, nil
+}
+
+var elements = map[string]string{
+	"plist": "plist", "dict": "dict", "array": "array", "key": "key",
+	"string": "string", "integer": "integer", "real": "real", "true": "true", "false": "false", "data": "data", "date": "date",
 }
 
 var leaves = map[string]Kind{
@@ -387,7 +395,7 @@ func (w *walker) element() error {
 		return failTag("text in a boolean")
 	}
 	if kind == Real && strings.TrimSpace(text(w.data[start:end])) == "" {
-		return failTag("a real without a number") // which the library takes for 0
+		return failTag("a real without a number") // which some parsers take for 0
 	}
 	return w.emit(kind, start, end)
 }
