@@ -32,7 +32,12 @@ func (a Availability) Reached(osVersion string) (reached, known bool) {
 
 // version reads the first two numbers of a version; a missing second is 0.
 func version(s string) (numbers [2]uint64, ok bool) {
-	for i, part := range strings.SplitN(s, ".", 3)[:min(2, 1+strings.Count(s, "."))] {
+	major, rest, more := strings.Cut(s, ".")
+	minor := "0"
+	if more {
+		minor, _, _ = strings.Cut(rest, ".")
+	}
+	for i, part := range [2]string{major, minor} {
 		n, err := strconv.ParseUint(part, 10, 16)
 		if err != nil {
 			return numbers, false

@@ -141,18 +141,24 @@ func known(r *inventory.Record, requestType string, now time.Time) bool {
 func canHaveCode(r *inventory.Record) bool {
 	is := func(fact *bool, value bool) bool { return fact != nil && *fact == value }
 	f := r.Facts
-	return works(mdmcmd.ActivationLockBypassCode, f) && !is(f.Supervised, false) && !is(f.SharedIPad, true) &&
+	return works(codeWorks, f) && !is(f.Supervised, false) && !is(f.SharedIPad, true) &&
 		!is(f.LockSupported, false) && !is(f.LockManageable, false)
 }
 
+// Where commands work.
+var (
+	codeWorks    = mdmcmd.ActivationLockBypassCode.Availability()
+	optionsWorks = mdmcmd.Settings{}.Availability()
+)
+
 // works reports whether a command works on the device's platform and version,
 // as far as they are known.
-func works(c mdmcmd.Command, f inventory.Facts) bool {
+func works(where []mdmcmd.Availability, f inventory.Facts) bool {
 	platform := f.Platform()
 	if platform == "" {
 		return true
 	}
-	for _, a := range c.Availability() {
+	for _, a := range where {
 		if a.Platform == platform {
 			reached, known := a.Reached(f.OSVersion)
 			return reached || !known
@@ -211,8 +217,7 @@ func planOptions(r *inventory.Record, codes []escrow.Record, p Policy, overridde
 // did not take them yet, or says that it has another. That it took others before
 // does not mean that it takes these.
 func wantsOptions(r *inventory.Record, p Policy) bool {
-	settings := mdmcmd.Settings{MDMOptions: p.Options}
-	if p.Options.IsZero() || !works(settings, r.Facts) {
+	if p.Options.IsZero() || !works(optionsWorks, r.Facts) {
 		return false
 	}
 	x := r.Exchanges[options]
