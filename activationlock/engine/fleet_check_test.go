@@ -256,10 +256,10 @@ func (f *fleet) answered(m *member, l letter) {
 }
 
 // putOff notes that a device could not answer a question now, which a server that
-// died may have on record.
-func (f *fleet) putOff(m *member, l letter, taken bool) {
+// died, or whose store failed, may have on record.
+func (f *fleet) putOff(m *member, l letter, noted bool) {
 	if q, there := m.asked[l.request]; there && statusIs(l.raw, "NotNow") {
-		if q.notNow = true; taken {
+		if q.notNow = true; noted {
 			q.at = f.now
 		}
 		m.asked[l.request] = q

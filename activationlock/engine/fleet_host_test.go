@@ -508,11 +508,11 @@ func (f *fleet) deliver(m *member, l letter) bool {
 		faulty = s.faulty
 		f.checkMessage(s, m, l, code, checkIn, out, err)
 	})
-	m.note("%s%s, code %q, fresh %t: taken %t", checkIn, l.request, code, fresh, alive && err == nil)
+	m.note("%s%s, code %q, fresh %t: taken %t, faulty %t", checkIn, l.request, code, fresh, alive && err == nil, faulty)
 	if checkIn == "Authenticate" && fresh && alive {
 		f.enrolled(m)
 	}
-	f.putOff(m, l, alive && err == nil)
+	f.putOff(m, l, alive && err == nil && !faulty)
 	if !alive || err != nil {
 		f.sum.refused++
 		if fresh {
