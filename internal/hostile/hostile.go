@@ -137,6 +137,16 @@ var Attacks = map[string]func() []byte{
 	},
 	"endless comment": func() []byte { return []byte(Head + "<!-- " + strings.Repeat("<!- ", 4_000_000)) },
 
+	WellFormed + "many errors": func() []byte {
+		return List(`<key>Status</key><string>Error</string><key>ErrorChain</key><array>` + strings.Repeat("<dict/>", 149_000) + `</array>`)
+	},
+	WellFormed + "many settings": func() []byte {
+		return List(`<key>Status</key><string>Acknowledged</string><key>Settings</key><array>` + strings.Repeat("<dict/>", 149_000) + `</array>`)
+	},
+	WellFormed + "many SIMs": func() []byte {
+		return List(`<key>Status</key><string>Acknowledged</string><key>QueryResponses</key><dict><key>ServiceSubscriptions</key><array>` +
+			strings.Repeat("<dict/>", 149_000) + `</array></dict>`)
+	},
 	WellFormed + "many codes": func() []byte {
 		return arrayOf(150_000, func(i int) string {
 			return fmt.Sprintf("<dict><key>ActivationLockBypassCode</key><string>EZ9UX-71EZ5-%08d</string></dict>", i)

@@ -1,16 +1,23 @@
 package plist
 
 import (
+	"errors"
 	"reflect"
 	"strconv"
 	"strings"
 	"sync"
 )
 
-// OneOrMore is a list that may also come as its only member.
+// OneOrMore are structs, of which an only one may also come without its array.
 type OneOrMore[T any] []T
 
 func (OneOrMore[T]) comesAlone() {}
+
+// maxMembers is the most that an array can have that is decoded: of an empty dictionary
+// of seven bytes comes a struct. Apple's have a few.
+const maxMembers = 1000
+
+var errTooMany = errors.New("plist: an array with more members than are decoded")
 
 // A TypeError says which key has a value of another type than wanted, or a
 // value that its own type does not allow. It does not tell the value.
@@ -31,15 +38,16 @@ func (e *TypeError) Error() string {
 }
 
 // Unmarshal decodes a list of at most MaxSize bytes into a new T: a struct of
-// strings, booleans, int64, float64, structs, slices, and pointers to such. Keys that
-// T does not name are passed over, whatever they hold; those that are not there leave
-// their fields as they were. Errors name keys and types, never values.
+// strings, booleans, int64, float64, structs, slices, and pointers to such; it panics
+// for another. Keys that T does not name are passed over, whatever they hold. Errors
+// name keys and types, never values.
 func Unmarshal[T any](data []byte) (*T, error) {
 	if len(data) > MaxSize {
 		return nil, ErrTooLarge
 	}
 	v := new(T)
 	d := decoder{data: data, root: reflect.ValueOf(v).Elem()}
+	kindOf(d.root.Type())
 	if err := Walk(data, d.take); err != nil {
 		return nil, err
 	}
@@ -54,7 +62,7 @@ type decoder struct {
 	data []byte
 	root reflect.Value
 	open []holder
-	err  *TypeError // the first
+	err  error // the first
 }
 
 // holder is a struct or slice that is being filled.
@@ -92,7 +100,7 @@ func (d *decoder) put(t Token) {
 		in := &d.open[len(d.open)-1]
 		to, path = in.field, in.path
 		if in.value.Kind() == reflect.Slice {
-			to = added(in.value)
+			to = d.added(in.value)
 		} else if in.path != "" {
 			path += "." + in.key
 		} else {
@@ -104,12 +112,10 @@ func (d *decoder) put(t Token) {
 		to = to.Elem()
 	}
 	if t.Kind == BeginDict && to.Kind() == reflect.Slice && to.Type().Implements(comesAlone) {
-		to = added(to)
+		to = d.added(to)
 	}
 	if to.IsValid() && !d.set(to, t) {
-		if d.err == nil {
-			d.err = &TypeError{path, kindOf(to).String(), t.Kind.String()}
-		}
+		d.fail(&TypeError{path, kindOf(to.Type()).String(), t.Kind.String()})
 		to = reflect.Value{}
 	}
 	if t.Kind == BeginDict || t.Kind == BeginArray {
@@ -117,9 +123,15 @@ func (d *decoder) put(t Token) {
 	}
 }
 
+func (d *decoder) fail(err error) {
+	if d.err == nil {
+		d.err = err
+	}
+}
+
 // set sets a value to what a token is, or begins, and reports whether it fits.
 func (d *decoder) set(to reflect.Value, t Token) (fits bool) {
-	if got := kindOf(to); got != t.Kind && !(got == True && t.Kind == False) {
+	if got := kindOf(to.Type()); got != t.Kind && !(got == True && t.Kind == False) {
 		return false
 	}
 	var err error
@@ -143,8 +155,12 @@ func (d *decoder) set(to reflect.Value, t Token) (fits bool) {
 }
 
 // added returns a member that is added to a slice.
-func added(to reflect.Value) reflect.Value {
+func (d *decoder) added(to reflect.Value) reflect.Value {
 	n := to.Len()
+	if n == maxMembers {
+		d.fail(errTooMany)
+		return reflect.Value{}
+	}
 	to.Grow(1)
 	to.SetLen(n + 1)
 	return to.Index(n)
@@ -152,9 +168,10 @@ func added(to reflect.Value) reflect.Value {
 
 var comesAlone = reflect.TypeFor[interface{ comesAlone() }]()
 
-// kindOf returns the kind of token that a value holds.
-func kindOf(v reflect.Value) Kind {
-	switch v.Kind() {
+// kindOf returns the kind of token that values of a type hold. It panics if there is none,
+// or none for what is in them: not only once somebody sends such a key.
+func kindOf(t reflect.Type) Kind {
+	switch t.Kind() {
 	case reflect.String:
 		return String
 	case reflect.Bool:
@@ -164,11 +181,20 @@ func kindOf(v reflect.Value) Kind {
 	case reflect.Float64:
 		return Real
 	case reflect.Slice:
+		kindOf(pointed(t.Elem()))
 		return BeginArray
 	case reflect.Struct:
+		fieldsOf(t)
 		return BeginDict
 	}
-	panic("plist: nothing is decoded into a " + v.Type().String())
+	panic("plist: nothing is decoded into a " + t.String())
+}
+
+func pointed(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t
 }
 
 // fields has the fields of each struct that was decoded, by the names of their keys.
@@ -185,6 +211,7 @@ func fieldsOf(t reflect.Type) map[string][]int {
 			name = f.Name
 		}
 		if f.IsExported() && !f.Anonymous && name != "-" {
+			kindOf(pointed(f.Type))
 			named[name] = f.Index
 		}
 	}

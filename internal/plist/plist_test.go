@@ -262,6 +262,32 @@ func TestLimits(t *testing.T) {
 	require.ErrorIs(t, err, plist.ErrBinary)
 }
 
+func TestMembers(t *testing.T) {
+	t.Parallel()
+	for key, one := range map[string]string{"Items": "<dict/>", "Alone": "<dict/>", "Words": "<string/>"} {
+		list := func(n int) []byte {
+			return []byte(head + "<dict><key>" + key + "</key><array>" + strings.Repeat(one, n) + "</array><key>Unknown</key><array>" + strings.Repeat(one, 2*n) + "</array></dict>" + tail)
+		}
+		got, err := plist.Unmarshal[sample](list(1000))
+		require.NoError(t, err)
+		require.Equal(t, 1000, len(got.Items)+len(got.Alone)+len(got.Words))
+		_, err = plist.Unmarshal[sample](list(1001))
+		require.EqualError(t, err, "plist: an array with more members than are decoded")
+	}
+	_, err := plist.Unmarshal[sample]([]byte(head + "<dict><key>Items</key><array>" + strings.Repeat("<dict><key>Count</key><true/></dict>", 1001) + "</array></dict>" + tail))
+	require.EqualError(t, err, "plist: key Items.Count has type boolean, want integer")
+}
+
+// What cannot be decoded is seen at once, and not only when somebody sends it.
+func TestUnmarshalIntoOtherTypes(t *testing.T) {
+	t.Parallel()
+	list := []byte(head + `<dict/>` + tail)
+	require.Panics(t, func() { _, _ = plist.Unmarshal[struct{ N int }](list) })
+	require.Panics(t, func() { _, _ = plist.Unmarshal[struct{ Deep []*struct{ Data []byte } }](list) })
+	require.Panics(t, func() { _, _ = plist.Unmarshal[map[string]string](list) })
+	require.NotPanics(t, func() { _, _ = plist.Unmarshal[struct{ n int }](list) })
+}
+
 // killers are inputs that end a process which hands them to groob/plist. The
 // first ones are complete binary lists of 42 to 51 bytes.
 var killers = map[string]func() []byte{
