@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"maps"
 	"reflect"
@@ -40,7 +41,7 @@ type records interface {
 	lockRecord() string
 	// ifFree returns an UPDATE of a record, by itself, that does nothing or fails where
 	// somebody else is changing it, rather than wait for that: the caller may be gone
-	// meanwhile.
+	// meanwhile. It does nothing if it would not be committed.
 	ifFree(a *arguments, update, enrollmentID string) string
 	// markUnchanged has the commit of an update that writes nothing wait for what
 	// it has read to be on the disk, if commits show what is not there yet.
@@ -52,8 +53,8 @@ type records interface {
 	claim(ctx context.Context, in querier, now, until, limit int64, token string) ([]string, error)
 	// release ends a claim, and reports whether it was there.
 	release(ctx context.Context, in querier, enrollmentID, token string) (bool, error)
-	// reads returns the querier for queries that are not prepared.
-	reads() querier
+	// unprepared returns the querier for statements that are not prepared.
+	unprepared(of querier) querier
 	// after is the condition that a row comes after a place, of a column and an
 	// enrollment ID, that an index can find.
 	after(a *arguments, column, comparison string, value any, id string) string
@@ -146,7 +147,7 @@ func (s inventoryStore) Update(ctx context.Context, enrollmentID string, change 
 }
 
 // updateAtOnce writes a record that was read before in a statement by itself, if it is
-// still what was read: one question, where a transaction has four. If it is not done,
+// still what was read: one question, where a transaction has several. If it is not done,
 // nothing is written, and a transaction has to do it: where the record was not read or
 // is another by now, another one is changing it, or there is more to write than that.
 //
@@ -167,14 +168,16 @@ func (s inventoryStore) updateAtOnce(ctx context.Context, enrollmentID string, c
 	}
 	a := arguments{kind: s.kind}
 	query := s.dialect.ifFree(&a, updateDevice(&a, values)+" AND body = "+a.add(string(before.body)), enrollmentID)
-	// Nobody would know whether one that is interrupted succeeds.
-	if ctx.Err() != nil {
-		return false, ctx.Err()
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return false, &failure{doing: "connect", err: err, clean: true}
 	}
+	defer conn.Close()
+	// Nobody would know whether one that is interrupted succeeds.
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer stop()
-	done, err = changed(s.dialect.reads().ExecContext(ctx, query, a.list...))
-	if err != nil && !lostTurn(err) { // which it may, by what is usual there
+	done, err = changed(s.dialect.unprepared(conn).ExecContext(ctx, query, a.list...))
+	if err != nil && !lostTurn(err) && !errors.Is(err, driver.ErrBadConn) { // nothing was written then
 		return false, failed("write a record", err, false)
 	}
 	return done, nil
@@ -333,7 +336,7 @@ func (s inventoryStore) Get(ctx context.Context, enrollmentID string) (inventory
 		return inventory.Record{}, overOr(ctx, inventory.ErrNotFound)
 	}
 	a := arguments{kind: s.kind}
-	found, err := readRecords(ctx, s.dialect.reads(), devices+"enrollment_id = "+a.add(enrollmentID), a.list...)
+	found, err := readRecords(ctx, s.dialect.unprepared(s.db), devices+"enrollment_id = "+a.add(enrollmentID), a.list...)
 	if err != nil {
 		return inventory.Record{}, s.explain(ctx, err)
 	}
@@ -350,7 +353,7 @@ func (s inventoryStore) BySerialNumber(ctx context.Context, serialNumber string)
 	}
 	a := arguments{kind: s.kind}
 	query := devices + "serial_number = " + a.add(serialNumber) + " ORDER BY enrollment_id"
-	found, err := readRecords(ctx, s.dialect.reads(), query, a.list...)
+	found, err := readRecords(ctx, s.dialect.unprepared(s.db), query, a.list...)
 	for _, f := range found {
 		s.read(f)
 		list = append(list, f.Record)
@@ -439,7 +442,7 @@ func (s inventoryStore) List(ctx context.Context, q inventory.Query) (list []inv
 		query += "d." + column + direction + ", "
 	}
 	query += "d.enrollment_id" + direction + " LIMIT " + strconv.Itoa(min(q.Limit, inventory.MaxPage)) // which a plan is made for
-	rows, err := s.dialect.reads().QueryContext(ctx, query, a.list...)
+	rows, err := s.dialect.unprepared(s.db).QueryContext(ctx, query, a.list...)
 	if err != nil {
 		return nil, s.explain(ctx, failed("list", err, false))
 	}
@@ -526,7 +529,7 @@ func (s inventoryStore) Totals(ctx context.Context, f inventory.Filter, now time
 	if !possible {
 		return totals, nil
 	}
-	rows, err := s.dialect.reads().QueryContext(ctx, query+conditions(where)+" GROUP BY d.status, d.severity", a.list...)
+	rows, err := s.dialect.unprepared(s.db).QueryContext(ctx, query+conditions(where)+" GROUP BY d.status, d.severity", a.list...)
 	if err == nil {
 		err = scanTotals(rows, &totals)
 	}

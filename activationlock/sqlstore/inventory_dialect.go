@@ -16,7 +16,7 @@ func (d *sqlite) ifFree(_ *arguments, update, _ string) string { return update }
 
 func (d *sqlite) markUnchanged(context.Context, querier, string) error { return nil }
 func (d *sqlite) taken(error) bool                                     { return false }
-func (d *sqlite) reads() querier                                       { return d.db }
+func (d *sqlite) unprepared(of querier) querier                        { return of }
 func (d *sqlite) upsertMarks() string                                  { return upsertMarks }
 
 const (
@@ -93,7 +93,7 @@ func (d *postgreSQL) ifFree(a *arguments, update, enrollmentID string) string {
 // markUnchanged need not: only what is on the disk is shown.
 func (d *postgreSQL) markUnchanged(context.Context, querier, string) error { return nil }
 func (d *postgreSQL) taken(error) bool                                     { return false }
-func (d *postgreSQL) reads() querier                                       { return d.db }
+func (d *postgreSQL) unprepared(of querier) querier                        { return of }
 func (d *postgreSQL) upsertMarks() string                                  { return upsertMarks }
 
 func (d *postgreSQL) after(a *arguments, column, comparison string, value any, id string) string {
@@ -151,10 +151,10 @@ const (
 
 func (d *mySQL) lockRecord() string { return "CALL activationlock_lock_record(?)" }
 
-// ifFree has a lock of another fail the UPDATE at once. To MySQL, which has no words
-// for that, the comments are comments, and nothing is changed.
+// ifFree has locks of others on the row and on the table fail the UPDATE at once. MySQL
+// has no words for that, takes them for a comment, and waits.
 func (d *mySQL) ifFree(_ *arguments, update, _ string) string {
-	return "/*M! SET STATEMENT innodb_lock_wait_timeout = 0 FOR */ " + update + " AND 0 /*M! + 1 */"
+	return "/*M! SET STATEMENT innodb_lock_wait_timeout = 0, lock_wait_timeout = 0 FOR */ " + update + " AND @@autocommit"
 }
 
 // markUnchanged writes something, and waits for that: InnoDB shows what is
@@ -171,7 +171,7 @@ func (d *mySQL) taken(err error) bool {
 	return number == "1062"
 }
 
-func (d *mySQL) reads() querier { return literals{d.db} }
+func (d *mySQL) unprepared(of querier) querier { return literals{of} }
 
 func (d *mySQL) upsertMarks() string { return " ON DUPLICATE KEY UPDATE is_set = VALUES(is_set)" }
 
