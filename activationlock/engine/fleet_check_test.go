@@ -52,6 +52,7 @@ type figures struct {
 	told                                                         map[engine.EventType]int
 
 	checkedCodes, checkedFacts, allowed, overridden int
+	askedAgain                                      int
 	erase, eraseLate, eraseFirst, eraseUnseen       int
 	reassign, reassignLate                          int
 	oldest                                          [groups]time.Duration
@@ -77,7 +78,7 @@ func (y *figures) String(f *fleet) string {
 	line("%d servers died, %d faults of stores, %d outages, %d races, %d messages refused, %d enrollments that nobody could record", y.crashes, y.faults, y.outages, y.races, y.refused, y.unrecorded)
 	line("lost: %d commands, %d pushes, %d messages; %d came late, %d twice, %d NotNow", y.lostCommands, y.lostPushes, y.lostMessages, y.late, y.twice, y.notNows)
 	line("Apple: %v requests, %d faults; %d bypasses unlocked %d, %d could not; %d locks ordered", y.requests, y.appleFaults, y.bypasses, y.unlocked, y.liftsFailed, y.orders)
-	line("code in escrow in time: %d times; permissions to lock: %d, without a code %d", y.checkedCodes, y.allowed, y.overridden)
+	line("code in escrow in time: %d times, %d of these to be asked for again; permissions to lock: %d, without a code %d", y.checkedCodes, y.askedAgain, y.allowed, y.overridden)
 	line("inventory young enough: %d times; the oldest %.1f days, in the window of a school %.1f, with a daily inventory %.1f; soon after a loss %.1f", y.checkedFacts,
 		max(y.oldest[anywhere], y.oldest[organization], y.oldest[forbidden], y.oldest[lab]).Hours()/24, y.oldest[school].Hours()/24, y.oldest[daily].Hours()/24, y.oldestLoss.Hours()/24)
 	line("may be erased: %d, of which %d locked since, %d locked before their code was asked for and %d with a lock that came again unseen; may be reassigned: %d, of which %d locked since", y.erase, y.eraseLate, y.eraseFirst, y.eraseUnseen, y.reassign, y.reassignLate)
@@ -99,6 +100,7 @@ func (f *fleet) checkFigures() {
 	} {
 		require.NotZero(f, n, "%s: none", what)
 	}
+	require.LessOrEqual(f, 100*y.askedAgain, y.checkedCodes, "few codes are to be asked for again")
 	// The checks are of most of the fleet, and not of a few lucky ones.
 	require.Greater(f, 2*y.held, y.withCode, "most codes are in escrow")
 	require.LessOrEqual(f, 20*y.unlucky, y.withCode, "most of the others are not, for a good reason")
@@ -371,9 +373,21 @@ func (f *fleet) checkCode(m *member) {
 	m.askable = m.device.Code().Reveal()
 	if state, held := f.holds(m); !held {
 		f.fail(m, "its code is not in escrow; calm since %s", m.calm.Format("02 Jan 15:04"))
+	} else if state == escrow.Disputed && f.asksAgain(m) {
+		f.sum.askedAgain++
 	} else if state != escrow.Current && state != escrow.Worked {
 		f.fail(m, "its code is %s", state)
 	}
+}
+
+// asksAgain reports whether a device's code came when the lock had just come on, to a
+// question from before: it is kept and not relied on, and asked for again within the
+// hour.
+func (f *fleet) asksAgain(m *member) bool {
+	r := f.stored(m.device.ID())
+	x := r.Exchanges[askCode]
+	left := x.AgainAt.Sub(f.now)
+	return r.CodeWanted && len(x.UUIDs) == 0 && left > -fleetSkew && left < notNowRest+fleetSkew
 }
 
 // notAskable says why a device's code cannot be known to anybody.
