@@ -122,13 +122,13 @@ type message struct {
 	// Reports.
 	Status                   Status
 	CommandUUID, RequestType string
-	ErrorChain               errorChain
+	ErrorChain               ErrorChain
 
 	// Answers.
 	ActivationLockBypassCode *string
 	QueryResponses           *QueryResponses
 	SecurityInfo             *SecurityInfoResponse
-	Settings                 plist.OneOrMore[settingsItem] // an array in Apple's examples, a dictionary in Apple's schema
+	Settings                 plist.OneOrMore[SettingsItem] // an array in Apple's examples, a dictionary in Apple's schema
 	MessageResult            string                        // DeviceLock
 	location
 }

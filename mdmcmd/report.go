@@ -148,27 +148,6 @@ type location struct {
 	Timestamp                            string
 }
 
-// errorChain is an error chain as it comes.
-type errorChain []struct {
-	ErrorCode                                               int64
-	ErrorDomain, LocalizedDescription, USEnglishDescription string
-}
-
-func (c errorChain) items() ErrorChain {
-	var items ErrorChain
-	for _, e := range c {
-		items = append(items, ErrorChainItem{e.ErrorCode, e.ErrorDomain, e.LocalizedDescription, e.USEnglishDescription})
-	}
-	return items
-}
-
-// settingsItem is a SettingsItem as it comes.
-type settingsItem struct {
-	Item       string
-	Status     Status
-	ErrorChain errorChain
-}
-
 // SettingsStatus is the status of the MDMOptions item in the answer to a
 // [Settings] command. An item can fail inside an acknowledged report; without
 // items the report's own status holds.
@@ -218,17 +197,14 @@ func codeReport(raw []byte) *Report {
 func (m *message) report() *Report {
 	r := &Report{
 		Enrollment: m.Enrollment, Status: m.Status, CommandUUID: m.CommandUUID, RequestType: m.RequestType,
-		ErrorChain: m.ErrorChain.items(), QueryResponses: m.QueryResponses, SecurityInfo: m.SecurityInfo,
-		MessageResult: m.MessageResult,
+		ErrorChain: m.ErrorChain, QueryResponses: m.QueryResponses, SecurityInfo: m.SecurityInfo,
+		Settings: m.Settings, MessageResult: m.MessageResult,
 	}
 	if latitude, longitude := finite(m.Latitude), finite(m.Longitude); latitude != nil && longitude != nil {
 		r.Location = &Location{
 			*latitude, *longitude, finite(m.HorizontalAccuracy), finite(m.VerticalAccuracy),
 			finite(m.Altitude), finite(m.Speed), finite(m.Course), m.Timestamp,
 		}
-	}
-	for _, item := range m.Settings {
-		r.Settings = append(r.Settings, SettingsItem{item.Item, item.Status, item.ErrorChain.items()})
 	}
 	if m.ActivationLockBypassCode != nil {
 		text := bypasscode.NewText(*m.ActivationLockBypassCode)
