@@ -82,7 +82,7 @@ func TestUnmarshal(t *testing.T) {
 	require.Equal(t, &sample{
 		promoted: promoted{"u"}, Name: "a&bA<c>", Flag: new(false), Count: -909, Ratio: 1.5, Maybe: new(new(math.Inf(-1))),
 		Inner: &inner{Flag: new(true)}, Items: []inner{{Count: 7}, {}}, Alone: plist.OneOrMore[inner]{{Count: 8}},
-		Words: []string{"x", ""}, None: []string{}, Named: "n",
+		Words: []string{"x", ""}, None: []string{}, Named: "n", secret: "",
 	}, got)
 	require.Nil(t, got.Other, "absent is not false")
 	require.Nil(t, got.Absent, "and not empty")
