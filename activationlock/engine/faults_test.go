@@ -488,6 +488,26 @@ func TestCodeFromBeforeFindMy(t *testing.T) {
 	require.Equal(t, code2, w.current(serial))
 }
 
+// It came on once more while the answer was on its way: nobody knows whether the code is
+// from before. It is kept, and asked for again within the hour.
+func TestCodeBetweenTwoFindMys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.enroll(id, serial, iPhone)
+	ask := w.one(w.report(id, informationAnswer(id, "host", findMyOn)), "ActivationLockBypassCode")
+	require.Empty(t, w.report(id, informationAnswer(id, "host", findMyOff)).Commands)
+	require.Empty(t, w.report(id, informationAnswer(id, "host", findMyOn)).Commands)
+	require.Empty(t, w.report(id, codeAnswer(id, ask.UUID, code)).Commands)
+	require.Equal(t, escrow.Disputed, w.records(serial)[0].State)
+	require.Equal(t, code, w.reveal(w.records(serial)[0]))
+	w.now = w.now.Add(time.Hour - time.Second)
+	require.Empty(t, w.report(id, idle(id)).Commands)
+	w.now = w.now.Add(time.Second)
+	w.allowed(id, w.one(w.report(id, idle(id)), "ActivationLockBypassCode"), code)
+	require.Equal(t, code, w.current(serial))
+	require.Len(t, w.records(serial), 1)
+}
+
 // A refusal is no answer to what became of the code.
 func TestRefusedAfterFindMy(t *testing.T) {
 	t.Parallel()
