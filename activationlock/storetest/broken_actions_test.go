@@ -165,7 +165,8 @@ func (s *actionStore) folds(fold func(string) string) {
 	})
 }
 
-// unlocked updates in two steps: it reads with one, and writes with the next.
+// unlocked updates in two steps: it reads with one, and writes with the next. Two
+// calls wait for each other between the steps.
 func (s *actionStore) unlocked(lock func() func()) {
 	s.updates(func(ctx context.Context, id string, change edit, update func(context.Context, string, edit) error) error {
 		defer lock()()
@@ -176,7 +177,7 @@ func (s *actionStore) unlocked(lock func() func()) {
 		if err := change(&a); err != nil {
 			return err
 		}
-		time.Sleep(time.Millisecond) // others come
+		readers.wait()
 		return update(ctx, id, func(now *bypass.Action) error {
 			if now.State.Over() {
 				a.State = now.State
@@ -916,7 +917,7 @@ var brokenActionStores = []brokenActions{
 			if err == nil {
 				return bypass.ErrExists
 			}
-			time.Sleep(time.Millisecond) // others come
+			readers.wait()
 			if err := create(ctx, a); !errors.Is(err, bypass.ErrExists) {
 				return err
 			}
@@ -941,9 +942,10 @@ var brokenActionStores = []brokenActions{
 		s.updates(func(ctx context.Context, id string, change edit, update func(context.Context, string, edit) error) error {
 			defer inFlight.Add(-1)
 			if inFlight.Add(1) > 1 {
+				callers.wait()
 				return errBusy
 			}
-			time.Sleep(time.Millisecond) // others come
+			callers.wait()
 			return update(ctx, id, change)
 		})
 	}},
@@ -951,9 +953,10 @@ var brokenActionStores = []brokenActions{
 		s.updates(func(ctx context.Context, id string, change edit, update func(context.Context, string, edit) error) error {
 			defer inFlight.Add(-1)
 			if inFlight.Add(1) > 1 {
+				callers.wait()
 				return errBusy
 			}
-			time.Sleep(time.Millisecond) // others come
+			callers.wait()
 			return update(ctx, id, change)
 		})
 	}},
@@ -976,9 +979,14 @@ var brokenActionStores = []brokenActions{
 			}); err != nil {
 				return err
 			}
-			time.Sleep(time.Millisecond) // others come
+			halves.written()
 			return update(ctx, id, func(a *bypass.Action) error { a.Attempts[0].Detail = after.Attempts[0].Detail; return nil })
 		})
+		get := s.get
+		s.get = func(ctx context.Context, id string) (a bypass.Action, err error) {
+			halves.read(func() { a, err = get(ctx, id) })
+			return a, err
+		}
 	}},
 	{name: "skips at the edge of a page", at: "ScanMeanwhile", promise: "a walk sees each action that is there all the time once", bend: func(s *actionStore) {
 		scan := s.scan
@@ -1068,8 +1076,8 @@ func racing(s *actionStore) {
 					return bypass.ErrOpen
 				}
 			}
+			readers.wait()
 		}
-		time.Sleep(time.Millisecond) // others come
 		err := create(ctx, a)
 		if errors.Is(err, bypass.ErrOpen) {
 			return nil // both are there

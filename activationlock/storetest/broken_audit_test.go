@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -103,7 +102,7 @@ func (s *auditStore) asks(edit func(after int64, limit int) (int64, int)) {
 }
 
 // unlocked appends in two steps, and fails where another was quicker, unless it
-// numbers the entries anew.
+// numbers the entries anew. Two calls wait for each other between the steps.
 func (s *auditStore) unlocked(anew bool) {
 	write := s.append
 	s.append = func(ctx context.Context, next next) error {
@@ -115,9 +114,7 @@ func (s *auditStore) unlocked(anew bool) {
 		if err != nil {
 			return err
 		}
-		for range 20 {
-			runtime.Gosched()
-		}
+		readers.wait()
 		return write(ctx, func(last audit.Entry) (rows, error) {
 			if e = slices.Clone(e); anew {
 				for i := range e {
@@ -657,11 +654,10 @@ var brokenAudits = []brokenAudit{
 		s.append = func(ctx context.Context, next next) error {
 			defer inFlight.Add(-1)
 			if inFlight.Add(1) > 1 {
+				callers.wait()
 				return errBusy
 			}
-			for range 20 {
-				runtime.Gosched()
-			}
+			callers.wait()
 			return write(ctx, next)
 		}
 	}},
@@ -674,6 +670,24 @@ var brokenAudits = []brokenAudit{
 		})
 	}},
 	{name: "writes one by one", at: "HalfAnAppend", promise: "what an append writes is seen together or not at all", bend: func(s *auditStore) {
+		var appends atomic.Int64
+		grown := make(chan struct{})
+		write := s.append
+		s.append = func(ctx context.Context, next next) error {
+			err := write(ctx, next)
+			if appends.Add(1) == 2 {
+				close(grown)
+			}
+			return err
+		}
+		scan := s.scan
+		s.scan = func(ctx context.Context, after int64, limit int) (rows, error) {
+			select {
+			case <-grown:
+			case <-time.After(aWhile):
+			}
+			return scan(ctx, after, limit)
+		}
 		s.pages(func(_ int64, _ int, page rows) rows { // as a reader may see it
 			if len(page) > 3 && lost.Add(1)%5 == 0 {
 				return page[:len(page)-1]

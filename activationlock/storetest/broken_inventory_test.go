@@ -976,9 +976,11 @@ var brokenInventories = []brokenInventory{
 		update := s.update
 		s.update = func(ctx context.Context, id string, change write) error {
 			if !mu.TryLock() {
+				callers.wait()
 				return errBusy
 			}
 			defer mu.Unlock()
+			callers.wait()
 			return update(ctx, id, change)
 		}
 	}},
@@ -998,26 +1000,36 @@ var brokenInventories = []brokenInventory{
 			if err != nil {
 				return err
 			}
-			for range 50 {
-				runtime.Gosched()
-			}
+			halves.written()
 			return update(ctx, id, func(r *inventory.Record) error { r.Facts.DeviceName = name; return nil })
+		}
+		get := s.get
+		s.get = func(ctx context.Context, id string) (r inventory.Record, err error) {
+			halves.read(func() { r, err = get(ctx, id) })
+			return r, err
 		}
 	}},
 	{name: "looks and then claims", at: "Claimers", promise: "of several servers that claim at the same time, no two get the same record", bend: func(s *recordStore) {
 		s.claims(func(ctx context.Context, now, until time.Time, limit int, claim claim) (claimed, error) {
 			found, _ := claim(ctx, now, now, limit) // over at once
-			for range 50 {
-				runtime.Gosched()
-			}
+			readers.wait()
 			_, err := claim(ctx, now, until, limit) // and then for good
 			return found, err
 		})
 	}},
 	{name: "claims until it is asked again", at: "ClaimersAtWork", promise: "while a server has a claim, no other one gets it", bend: func(s *recordStore) {
+		var working atomic.Bool
 		s.claims(func(ctx context.Context, now, until time.Time, limit int, claim claim) (claimed, error) {
+			working.Store(true)
 			return claim(ctx, now, now, limit)
 		})
+		update := s.update
+		s.update = func(ctx context.Context, id string, change write) error {
+			if working.Load() {
+				callers.wait() // of two that have the first record
+			}
+			return update(ctx, id, change)
+		}
 	}},
 	{name: "counts rows instead of keys", at: "ListMeanwhile", promise: "pages have each record once that does not change", bend: func(s *recordStore) {
 		list, update := s.list, s.update
@@ -1055,7 +1067,7 @@ var brokenInventories = []brokenInventory{
 }
 
 // unlocked updates in two steps, where it is said to: it reads with one, and writes
-// with the next.
+// with the next. Two calls wait for each other between the steps.
 func (s *recordStore) unlocked(where func(context.Context, string) bool) {
 	update := s.update
 	s.update = func(ctx context.Context, id string, change write) error {
@@ -1072,9 +1084,7 @@ func (s *recordStore) unlocked(where func(context.Context, string) bool) {
 		if err := change(&r); err != nil {
 			return err
 		}
-		for range 20 {
-			runtime.Gosched()
-		}
+		readers.wait()
 		return update(ctx, id, func(now *inventory.Record) error { *now = r; return nil })
 	}
 }

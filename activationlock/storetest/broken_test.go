@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -145,7 +144,8 @@ func (s *store) folds(fold func(string) string) {
 	})
 }
 
-// unlocked updates in two steps: it reads with one, and writes with the next.
+// unlocked updates in two steps: it reads with one, and writes with the next. Two
+// calls that have read something wait for each other before they write.
 func (s *store) unlocked(lock func(escrow.Subject) func()) {
 	update := s.update
 	s.update = func(ctx context.Context, subject escrow.Subject, change change) error {
@@ -158,8 +158,8 @@ func (s *store) unlocked(lock func(escrow.Subject) func()) {
 		if err != nil {
 			return err
 		}
-		for range 20 {
-			runtime.Gosched()
+		if len(before) > 0 {
+			readers.wait()
 		}
 		return update(ctx, subject, func(entries) (entries, error) { return after, nil })
 	}
@@ -1149,13 +1149,18 @@ var brokenStores = []broken{
 		s.update = func(ctx context.Context, subject escrow.Subject, change change) error {
 			var after entries
 			err := update(ctx, subject, func(e entries) (_ entries, err error) { after, err = change(e); return nil, err })
-			for _, e := range after {
-				err = cmp.Or(err, update(ctx, subject, func(entries) (entries, error) { return entries{e}, nil }))
-				for range 20 {
-					runtime.Gosched()
+			for i, e := range after {
+				if i > 0 {
+					halves.written()
 				}
+				err = cmp.Or(err, update(ctx, subject, func(entries) (entries, error) { return entries{e}, nil }))
 			}
 			return err
+		}
+		read := s.entries
+		s.entries = func(ctx context.Context, subject escrow.Subject) (e entries, err error) {
+			halves.read(func() { e, err = read(ctx, subject) })
+			return e, err
 		}
 	}},
 
@@ -1180,6 +1185,13 @@ var brokenStores = []broken{
 	}},
 }
 
+// readers are the calls of unlocked that have read and will write, and callers
+// those of a store that can only do one, on all handles.
+var readers, callers = newMeeting(), newMeeting()
+
+// halves are the writes of a store that writes one by one, on all its handles.
+var halves = newGlimpse()
+
 // subjectLocks are the locks of the store that locks each subject alone, on all
 // its handles.
 var subjectLocks sync.Map
@@ -1192,11 +1204,10 @@ func busy(s *store) {
 	s.update = func(ctx context.Context, subject escrow.Subject, change change) error {
 		defer inFlight.Add(-1)
 		if inFlight.Add(1) > 1 {
+			callers.wait()
 			return errBusy
 		}
-		for range 20 {
-			runtime.Gosched()
-		}
+		callers.wait()
 		return update(ctx, subject, change)
 	}
 }
