@@ -57,8 +57,7 @@ type Record struct {
 
 	// Joined: escrow has what came from the enrollment under its serial number.
 	Joined bool
-	// Disputed: another live enrollment claimed the same serial number when this
-	// one named it last.
+	// Disputed: another enrollment that did not end claims the same serial number.
 	Disputed bool
 
 	// Summary is what reports show, as it was when the record was written last.
@@ -113,9 +112,17 @@ type Exchange struct {
 	// OverdueAt is the deadline of the first question since the last answer;
 	// zero if there is none.
 	OverdueAt time.Time
-	// Unanswered counts the questions in a row that had no answer by their deadline.
-	Unanswered int
+	// SilentAt is the deadline of the first question since the other side said
+	// anything to it, if only NotNow; zero if there is none.
+	SilentAt time.Time
+	// Unanswered counts the questions in a row of which nothing was heard by their
+	// deadline, and NotNows those that could not be answered.
+	Unanswered, NotNows int
 }
+
+// LockCall is the key in [Record].Exchanges of the call with which Apple locks a device
+// for the organization.
+const LockCall = "apple lock"
 
 // Answer is what came of a command.
 type Answer string
@@ -138,10 +145,13 @@ const (
 func (x Exchange) Ask(uuid string, now, deadline time.Time) Exchange {
 	x.UUIDs = append(slices.Clone(x.UUIDs), uuid)
 	x.UUIDs = x.UUIDs[max(0, len(x.UUIDs)-keptUUIDs):]
-	if x.Overdue(now) {
+	if x.Silent(now) {
 		x.Unanswered++
 	}
 	x.AskedAt, x.AgainAt = now, deadline
+	if x.SilentAt.IsZero() {
+		x.SilentAt = deadline
+	}
 	if x.OverdueAt.IsZero() {
 		x.OverdueAt = deadline
 	}
@@ -159,7 +169,8 @@ func (x Exchange) Answered(uuid string, a Answer, now, again time.Time) Exchange
 		return x
 	}
 	x.UUIDs = slices.DeleteFunc(slices.Clone(x.UUIDs), func(asked string) bool { return asked == uuid })
-	x.Answer, x.Error, x.AnsweredAt, x.AgainAt, x.OverdueAt, x.Unanswered = a, mdmcmd.ErrorNone, now, again, time.Time{}, 0
+	x.Answer, x.Error, x.AnsweredAt, x.AgainAt = a, mdmcmd.ErrorNone, now, again
+	x.OverdueAt, x.SilentAt, x.Unanswered, x.NotNows = time.Time{}, time.Time{}, 0, 0
 	return x
 }
 
@@ -167,9 +178,18 @@ func (x Exchange) Answered(uuid string, a Answer, now, again time.Time) Exchange
 // no answer: the question stays open, and its deadline as it was. But the other side
 // is there.
 func (x Exchange) Later(again time.Time) Exchange {
-	x.AgainAt, x.Unanswered = again, 0
+	x.AgainAt, x.SilentAt, x.Unanswered = again, time.Time{}, 0
+	x.NotNows++
 	return x
 }
+
+// Silent reports whether the other side said nothing to a question by its deadline.
+func (x Exchange) Silent(now time.Time) bool {
+	return !x.SilentAt.IsZero() && !now.Before(x.SilentAt)
+}
+
+// Open reports whether the last question was not answered.
+func (x Exchange) Open() bool { return len(x.UUIDs) > 0 && x.AskedAt.After(x.AnsweredAt) }
 
 // Overdue reports whether a question is open past its deadline.
 func (x Exchange) Overdue(now time.Time) bool {
@@ -284,7 +304,7 @@ func (r *Record) Situation(codes []escrow.Record, now time.Time) activationlock.
 		})
 	}
 	switch asked := r.Exchanges[mdmcmd.ActivationLockBypassCode.RequestType()]; {
-	case asked.Overdue(now):
+	case asked.Silent(now):
 		s.Question = activationlock.Overdue
 	case !asked.AnsweredAt.IsZero(): // also while it is asked again
 		s.Question = activationlock.Answered
@@ -319,6 +339,30 @@ func (r *Record) cameOn(lock activationlock.Lock) time.Time {
 		}
 	}
 	return since
+}
+
+// CanErase answers whether the device may be erased without making a brick; see
+// [activationlock.Situation]. Where another enrollment claims its serial number, or a
+// lock of the organization is ordered or on its way, it is never yes.
+func (r *Record) CanErase(codes []escrow.Record, now time.Time) activationlock.Answer {
+	return r.careful(r.Situation(codes, now).CanErase(now))
+}
+
+// CanReassign answers whether the device may be given to somebody else, with the same
+// caution as CanErase.
+func (r *Record) CanReassign(codes []escrow.Record, now time.Time) activationlock.Answer {
+	return r.careful(r.Situation(codes, now).CanReassign(now))
+}
+
+func (r *Record) careful(a activationlock.Answer) activationlock.Answer {
+	switch {
+	case !a.Yes():
+	case r.Disputed:
+		return activationlock.Answer{Reasons: []activationlock.Reason{activationlock.ReasonConflict}}
+	case !r.LockOrder.At.IsZero() || r.Exchanges[LockCall].Open():
+		return activationlock.Answer{Reasons: []activationlock.Reason{activationlock.ReasonMayBeLocked}}
+	}
+	return a
 }
 
 // Status is the value of the report's column "Activation Lock Status".

@@ -30,7 +30,7 @@ func TestExchange(t *testing.T) {
 	require.False(t, x.Overdue(at(1000)), "nothing was asked")
 
 	x = x.Ask("1", at(1), at(10))
-	require.Equal(t, inventory.Exchange{UUIDs: []string{"1"}, AskedAt: at(1), AgainAt: at(10), OverdueAt: at(10)}, x)
+	require.Equal(t, inventory.Exchange{UUIDs: []string{"1"}, AskedAt: at(1), AgainAt: at(10), OverdueAt: at(10), SilentAt: at(10)}, x)
 	require.True(t, x.Asked("1"))
 	require.False(t, x.Asked("2"))
 	require.False(t, x.Asked(""))
@@ -40,7 +40,7 @@ func TestExchange(t *testing.T) {
 
 	// Asked again, the first deadline stays: the device is no less overdue.
 	x = x.Ask("2", at(10), at(20))
-	require.Equal(t, inventory.Exchange{UUIDs: []string{"1", "2"}, AskedAt: at(10), AgainAt: at(20), OverdueAt: at(10), Unanswered: 1}, x)
+	require.Equal(t, inventory.Exchange{UUIDs: []string{"1", "2"}, AskedAt: at(10), AgainAt: at(20), OverdueAt: at(10), SilentAt: at(10), Unanswered: 1}, x)
 	require.True(t, x.Overdue(at(10)))
 
 	// An answer, if only to the first, ends that; the second may still come.
@@ -69,10 +69,22 @@ func TestExchangeLater(t *testing.T) {
 		x = x.Ask(fmt.Sprint(i), at(5*i), at(5*i+6)) // the first deadline is 6
 		require.Equal(t, want, x.Unanswered, "question %d", i)
 	}
+	require.True(t, x.Silent(at(6)))
+	require.False(t, x.Silent(at(6).Add(-1)))
 	later := x.Later(at(17))
 	require.Equal(t, at(17), later.AgainAt)
 	require.Zero(t, later.Unanswered)
-	later.AgainAt, later.Unanswered = x.AgainAt, x.Unanswered
+	require.Equal(t, 1, later.NotNows)
+	require.True(t, later.Overdue(at(17)), "but not answered either")
+	require.False(t, later.Silent(at(1000)), "it said something")
+	again := later.Ask("4", at(17), at(23))
+	require.Zero(t, again.Unanswered)
+	require.False(t, again.Silent(at(23).Add(-1)))
+	require.True(t, again.Silent(at(23)), "and then nothing more")
+	require.Equal(t, 1, again.Ask("5", at(23), at(29)).Unanswered)
+	require.Equal(t, 2, again.Later(at(24)).NotNows, "in a row")
+	require.Zero(t, again.Answered("4", inventory.Done, at(20), at(21)).NotNows)
+	later.AgainAt, later.SilentAt, later.Unanswered, later.NotNows = x.AgainAt, x.SilentAt, x.Unanswered, x.NotNows
 	require.Equal(t, x, later, "the question stays open, and its deadline as it was")
 	require.Equal(t, 3, x.Ask("4", at(20), at(26)).Unanswered)
 	require.Zero(t, x.Answered("3", inventory.Done, at(20), at(21)).Unanswered)

@@ -21,6 +21,17 @@ type Schedule interface {
 	Next(after time.Time) time.Time
 }
 
+// Earliest returns t if a schedule lets devices be asked then, otherwise the first
+// time after it: where to move a question that has to be asked again. A schedule says
+// so by a method of the same name, as those of [Periodic] do, which have a [Window];
+// the others let devices be asked at any time. The zero time means never.
+func Earliest(s Schedule, t time.Time) time.Time {
+	if w, ok := s.(interface{ Earliest(time.Time) time.Time }); ok {
+		return w.Earliest(t)
+	}
+	return t
+}
+
 // Preview returns the next n times of a schedule, fewer if it ends.
 func Preview(s Schedule, after time.Time, n int) []time.Time {
 	var times []time.Time
@@ -141,8 +152,8 @@ func (w Window) Validate() error {
 	return nil
 }
 
-// For returns the schedule of one device. Its times are in whole seconds. It is
-// never due if Validate gives an error, if the window does not open for a
+// For returns the schedule of one device. Its times are in whole seconds, and its
+// window is that of [Earliest]. It is never due if Validate gives an error, if the window does not open for a
 // year, or past the year 9999.
 func (p Periodic) For(deviceID string) Schedule {
 	if p.Validate() != nil {
@@ -150,7 +161,7 @@ func (p Periodic) For(deviceID string) Schedule {
 	}
 	w, every, place := p.Window, seconds(cmp.Or(p.Every, 7*day*time.Second)), placeOf(deviceID)
 	w.Weekdays = slices.Clone(w.Weekdays)
-	return scheduleFunc(func(after time.Time) time.Time {
+	next := scheduleFunc(func(after time.Time) time.Time {
 		now := unix(after)
 		for k := floor(w.wall(now)-monday, every); ; {
 			end := monday + (k+1)*every
@@ -166,7 +177,19 @@ func (p Periodic) For(deviceID string) Schedule {
 			k = floor(w.wall(opening)-monday, every)
 		}
 	})
+	if len(w.Weekdays) == 0 && w.From == w.To && w.Holiday == nil {
+		return next // it may be asked at any time
+	}
+	return windowed{next, w}
 }
+
+// windowed is a schedule with a window.
+type windowed struct {
+	Schedule
+	window Window
+}
+
+func (w windowed) Earliest(t time.Time) time.Time { return w.window.Earliest(t) }
 
 // Earliest returns t if the window is open then, otherwise when it opens next:
 // where to move what is due at t. It returns the zero time, which means never,
@@ -221,9 +244,9 @@ func Countdown(deviceID string, every time.Duration, until time.Time) Schedule {
 // together are not asked together again. After no failure there is no wait. A
 // base of less than a second counts as a second, and a limit below base as base.
 //
-// A failure is a question without an answer before its deadline. A NotNow is
-// none, as the device is there: ask it again soon, however often it says so, and
-// count nothing.
+// A failure is a question of which nothing is heard before its deadline. A NotNow is
+// none, as the device is there: count it apart, and ask again sooner. Not at once each
+// time, though: servers keep what got NotNow, and send it again themselves.
 func Backoff(deviceID string, failures int, base, limit time.Duration) time.Duration {
 	if failures <= 0 {
 		return 0

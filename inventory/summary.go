@@ -68,7 +68,7 @@ func (v *view) status() activationlock.Status {
 	status, late := activationlock.StatusOf(v.situation), v.situation
 	late.Question = activationlock.Overdue
 	if activationlock.StatusOf(late) != status {
-		v.later(v.Exchanges[mdmcmd.ActivationLockBypassCode.RequestType()].OverdueAt)
+		v.later(v.Exchanges[mdmcmd.ActivationLockBypassCode.RequestType()].SilentAt)
 	}
 	return status
 }
@@ -76,9 +76,10 @@ func (v *view) status() activationlock.Status {
 // reassign is yes until its evidence is too old. Evidence of the future, by a
 // clock that is behind, may be none for a while.
 func (v *view) reassign() activationlock.Verdict {
-	verdict := v.situation.CanReassign(v.now).Verdict
+	at := func(t time.Time) activationlock.Verdict { return v.careful(v.situation.CanReassign(t)).Verdict }
+	verdict := at(v.now)
 	for _, t := range []time.Time{v.situation.Lock.At, v.situation.Lock.At.Add(activationlock.EvidenceAge + time.Microsecond)} {
-		if v.situation.CanReassign(t).Verdict != verdict {
+		if at(t) != verdict {
 			v.later(t)
 		}
 	}
