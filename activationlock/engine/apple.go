@@ -25,7 +25,7 @@ type Service string
 // types.
 const (
 	UnlockService Service = "apple unlock"
-	LockService   Service = "apple lock"
+	LockService   Service = inventory.LockCall
 	StatusService Service = "apple status"
 )
 
@@ -162,17 +162,12 @@ func later(a, b time.Time) time.Time {
 // have locked the device.
 func (s *step) ask(r *inventory.Record, a ask) {
 	exchange(r, a.name, func(x inventory.Exchange) inventory.Exchange {
-		if a.name == string(LockService) && inFlight(x) {
+		if a.name == string(LockService) && x.Open() {
 			r.AddEvidence(activationlock.Evidence{State: activationlock.StateUnknown, Source: activationlock.SourceLockCall, At: x.AskedAt})
 		}
 		wait := max(answerWithin, inventory.Backoff(r.EnrollmentID, x.Unanswered, answerWithin, 24*time.Hour))
 		return x.Ask(a.uuid, s.now, s.now.Add(wait))
 	})
-}
-
-// inFlight reports whether the last question was not answered.
-func inFlight(x inventory.Exchange) bool {
-	return len(x.UUIDs) > 0 && x.AskedAt.After(x.AnsweredAt)
 }
 
 // requests makes the requests for what is to be asked. What cannot be made is an

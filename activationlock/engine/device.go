@@ -20,8 +20,9 @@ var (
 	ErrNoBypass = errors.New("engine: no place to keep bypass actions")
 	// ErrNoAudit means that the engine has no [Config].Audit.
 	ErrNoAudit = errors.New("engine: no audit")
-	// ErrDisputed means that several live enrollments claim one serial number, so
-	// that nobody knows which device is meant.
+	// ErrDisputed means that several live enrollments claim one serial number, or one
+	// has the serial number of another for its ID, so that nobody knows which device is
+	// meant.
 	ErrDisputed = errors.New("engine: the serial number is disputed")
 	// ErrNotPossible means that the device cannot be locked for the organization.
 	ErrNotPossible = errors.New("engine: the device cannot be locked for the organization")
@@ -44,8 +45,8 @@ type Details struct {
 // Device returns what is known of a device by serial number or enrollment ID.
 // A serial number is what an enrollment says of itself: of several that say the
 // same it takes the one seen last, which is known to six hours, and [SerialDisputed]
-// told of them. An
-// unknown device gives [inventory.ErrNotFound].
+// told of them. Where one device's enrollment ID is another's serial number, it takes
+// the one with the serial number. An unknown device gives [inventory.ErrNotFound].
 func (e *Engine) Device(ctx context.Context, serialOrID string) (Details, error) {
 	d, err := e.device(ctx, serialOrID)
 	if err != nil {
@@ -59,6 +60,8 @@ type found struct {
 	Details
 	subject escrow.Subject
 	others  bool // that are live claim its serial number
+	// ambiguous: the enrollment ID of one device is the serial number of another one.
+	ambiguous bool
 }
 
 func (e *Engine) device(ctx context.Context, serialOrID string) (d found, err error) {
@@ -71,6 +74,12 @@ func (e *Engine) device(ctx context.Context, serialOrID string) (d found, err er
 	if len(records) > 0 {
 		d.Record = records[0]
 		subjects = []escrow.Subject{d.Record.Subject()}
+		// A device that names itself like another's serial number must not be taken for it.
+		if named := d.Record.Facts.SerialNumber; d.Record.EnrollmentID == serialOrID && named != serialOrID {
+			if err := e.preferSerialNumber(ctx, serialOrID, &d, &subjects); err != nil {
+				return d, err
+			}
+		}
 	}
 	for _, d.subject = range subjects {
 		if d.Codes, err = e.config.Escrow.Records(ctx, d.subject); err != nil || len(d.Codes) > 0 {
@@ -86,6 +95,7 @@ func (e *Engine) device(ctx context.Context, serialOrID string) (d found, err er
 	if d.others, err = e.claimed(ctx, &d.Record); err != nil {
 		return d, err
 	}
+	d.others = d.others || d.ambiguous
 	if e.bypasses != nil && d.subject.SerialNumber != "" {
 		actions, err := e.config.Actions.OfDevice(ctx, d.subject.SerialNumber)
 		if err != nil {
@@ -97,6 +107,24 @@ func (e *Engine) device(ctx context.Context, serialOrID string) (d found, err er
 	}
 	d.Lock, d.Status = lockOf(&d.Record), d.Record.Status(d.Codes, e.now())
 	return d, nil
+}
+
+// preferSerialNumber takes the device with a serial number, of which only codes may be
+// known, in place of one with that enrollment ID, if there is such a device.
+func (e *Engine) preferSerialNumber(ctx context.Context, serialNumber string, d *found, subjects *[]escrow.Subject) error {
+	subject := escrow.Subject{SerialNumber: serialNumber}
+	records, err := e.recordsOf(ctx, serialNumber, "")
+	if err != nil {
+		return err
+	}
+	if len(records) == 0 {
+		if codes, err := e.config.Escrow.Records(ctx, subject); err != nil || len(codes) == 0 {
+			return err
+		}
+		records = []inventory.Record{{}}
+	}
+	d.Record, *subjects, d.ambiguous = records[0], []escrow.Subject{subject}, true
+	return nil
 }
 
 // recordsOf returns the records with an enrollment ID, or else with a serial
@@ -131,33 +159,26 @@ func (e *Engine) claimed(ctx context.Context, r *inventory.Record) (bool, error)
 	}), err
 }
 
-// CanErase answers whether a device may be erased without making a brick; see
-// [activationlock.Situation]. Where others claim its serial number, or a lock of the
-// organization is ordered or its call has no answer yet, it is never yes.
+// CanErase answers whether a device may be erased without making a brick, as
+// [inventory.Record.CanErase] does: where others claim its serial number, or a lock of
+// the organization is ordered or its call has no answer yet, it is never yes.
 func (e *Engine) CanErase(ctx context.Context, serialOrID string) (activationlock.Answer, error) {
-	return e.can(ctx, serialOrID, activationlock.Situation.CanErase)
+	return e.can(ctx, serialOrID, (*inventory.Record).CanErase)
 }
 
 // CanReassign answers whether a device may be given to somebody else, with the
 // same caution as CanErase.
 func (e *Engine) CanReassign(ctx context.Context, serialOrID string) (activationlock.Answer, error) {
-	return e.can(ctx, serialOrID, activationlock.Situation.CanReassign)
+	return e.can(ctx, serialOrID, (*inventory.Record).CanReassign)
 }
 
-func (e *Engine) can(ctx context.Context, serialOrID string, ask func(activationlock.Situation, time.Time) activationlock.Answer) (activationlock.Answer, error) {
+func (e *Engine) can(ctx context.Context, serialOrID string, ask func(*inventory.Record, []escrow.Record, time.Time) activationlock.Answer) (activationlock.Answer, error) {
 	d, err := e.device(ctx, serialOrID)
 	if err != nil {
 		return activationlock.Answer{}, fmt.Errorf("engine: %w", err)
 	}
-	now := e.now()
-	answer := ask(d.Record.Situation(d.Codes, now), now)
-	if answer.Yes() && d.others {
-		return activationlock.Answer{Reasons: []activationlock.Reason{activationlock.ReasonConflict}}, nil
-	}
-	if answer.Yes() && (!d.Record.LockOrder.At.IsZero() || inFlight(d.Record.Exchanges[string(LockService)])) {
-		return activationlock.Answer{Reasons: []activationlock.Reason{activationlock.ReasonMayBeLocked}}, nil
-	}
-	return answer, nil
+	d.Record.Disputed = d.others
+	return ask(&d.Record, d.Codes, e.now()), nil
 }
 
 // Wish is somebody's wish to see a code.
@@ -171,7 +192,8 @@ type Wish struct {
 // Reveal returns a code of a device, for a person to type. What is known of the
 // device, whether it is the company's and whether its lock is on, goes to the rule
 // of the escrow, which decides; see [escrow.Escrow.Reveal], also for the errors.
-// Beside those there are [ErrNoCode] and [inventory.ErrNotFound].
+// Beside those there are [ErrNoCode], [inventory.ErrNotFound], and [ErrDisputed] where
+// the enrollment ID of one device is another's serial number.
 func (e *Engine) Reveal(ctx context.Context, serialOrID string, w Wish) (bypasscode.Text, error) {
 	fail := func(err error) (bypasscode.Text, error) {
 		return bypasscode.Text{}, fmt.Errorf("engine: reveal: %w", err)
@@ -179,6 +201,9 @@ func (e *Engine) Reveal(ctx context.Context, serialOrID string, w Wish) (bypassc
 	d, err := e.device(ctx, serialOrID)
 	if err != nil {
 		return fail(err)
+	}
+	if d.ambiguous {
+		return fail(ErrDisputed)
 	}
 	if w.RecordID == "" {
 		plan := bypass.Plan(d.Codes, d.Lock)
@@ -316,7 +341,7 @@ func (e *Engine) lockForOrganization(ctx context.Context, serialOrID string, by 
 	if !e.update(ctx, &d.Record, func(r *inventory.Record) {
 		r.LockOrder = inventory.LockOrder{By: by, Message: message, At: now}
 		exchange(r, string(LockService), func(x inventory.Exchange) inventory.Exchange {
-			if !inFlight(x) {
+			if !x.Open() {
 				x.AgainAt = time.Time{} // a person wants it now
 			}
 			return x
