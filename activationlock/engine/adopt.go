@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -18,8 +20,8 @@ type AdoptResult struct {
 }
 
 // Adopt takes in a fleet that was enrolled before the engine was there. Their first
-// questions are spread over [Policy].AdoptWithin, by Tick; who speaks before is
-// asked then. Since when the devices are supervised nobody knows, so none of them
+// questions are spread over [Policy].AdoptWithin, and later where the window of
+// [Policy].Inventory is closed, by Tick; who speaks before is asked then. Since when the devices are supervised nobody knows, so none of them
 // has a window that is known to be open: each is asked for its code once, and again
 // with every inventory until it gave one.
 //
@@ -36,24 +38,7 @@ func (e *Engine) Adopt(ctx context.Context, fleet iter.Seq[Enrollment]) (result 
 			result.Invalid++
 			continue
 		}
-		known := false
-		err := e.config.Inventory.Update(ctx, from.ID, func(r *inventory.Record) error {
-			if known = r.Channel != ""; known {
-				return nil
-			}
-			r.ParentID, r.Channel = from.ParentID, from.Channel
-			if r.Channel == "" {
-				r.Channel = DeviceChannel
-			}
-			r.TokenAt = now
-			policy, _ := e.policyFor(r)
-			due := time.Time{} // a user channel is never asked
-			if r.Channel == DeviceChannel {
-				due = inventory.Periodic{Every: policy.AdoptWithin}.For(r.EnrollmentID).Next(now)
-			}
-			r.Summarize(nil, due, policy.Limits, now)
-			return nil
-		})
+		known, err := e.adopt(ctx, from, now)
 		if err != nil {
 			return result, fmt.Errorf("engine: adopt: %w", err)
 		}
@@ -64,4 +49,36 @@ func (e *Engine) Adopt(ctx context.Context, fleet iter.Seq[Enrollment]) (result 
 		}
 	}
 	return result, nil
+}
+
+// adopt takes in one enrollment, unless it is known.
+func (e *Engine) adopt(ctx context.Context, from Enrollment, now time.Time) (known bool, err error) {
+	r, err := e.config.Inventory.Get(ctx, from.ID)
+	if err != nil && !errors.Is(err, inventory.ErrNotFound) {
+		return false, err
+	}
+	if r.Channel != "" {
+		return true, nil
+	}
+	taken := func(r *inventory.Record) {
+		r.EnrollmentID, r.ParentID, r.Channel, r.TokenAt = from.ID, from.ParentID, cmp.Or(from.Channel, DeviceChannel), now
+	}
+	taken(&r) // the host may have said something of it before
+	policy, err := e.policyFor(&r)
+	if err != nil {
+		e.emit(ctx, PolicyRefused, from.ID, "", err)
+	}
+	due := time.Time{} // a user channel is never asked
+	if r.Channel == DeviceChannel {
+		due = inventory.Periodic{Every: policy.AdoptWithin}.For(from.ID).Next(now)
+		due = inventory.Earliest(policy.Inventory(from.ID), due)
+	}
+	err = e.config.Inventory.Update(ctx, from.ID, func(r *inventory.Record) error {
+		if known = r.Channel != ""; !known {
+			taken(r)
+			r.Summarize(nil, due, policy.Limits, now)
+		}
+		return nil
+	})
+	return known, err
 }

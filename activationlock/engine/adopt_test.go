@@ -143,12 +143,12 @@ func TestAdoptGoesOnAfterAnError(t *testing.T) {
 			}
 		}
 	}
-	f.fate.strikes(8, "before")
+	f.fate.strikes(16, "before") // the second call for the eighth
 	result, err := f.engine.Adopt(t.Context(), fleet)
 	require.ErrorIs(t, err, errDown)
 	require.Equal(t, engine.AdoptResult{Adopted: 7}, result)
 
-	f.fate.strikes(10, "after")
+	f.fate.strikes(13, "after") // one call for each that is known
 	result, err = f.engine.Adopt(t.Context(), fleet)
 	require.ErrorIs(t, err, errDown)
 	require.Equal(t, engine.AdoptResult{Adopted: 2, Known: 7}, result, "the tenth is on record, and counted the next time")

@@ -933,8 +933,10 @@ func TestPolicyLocksForTheOrganization(t *testing.T) {
 	f = newFuller(t, policy)
 	f.enroll(id, serial, iPhone)
 	f.enroll(other, serial, iPhone)
+	require.Empty(t, f.requests())
+	f.checkin(other, checkOut(other))
 	all := f.requests()
-	require.Len(t, all, 1)
+	require.Len(t, all, 1, "one of them left")
 	require.Equal(t, id, all[0].EnrollmentID)
 }
 

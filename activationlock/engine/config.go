@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/activationlock/sdk/activationlock/apple"
@@ -51,8 +52,8 @@ type Config struct {
 	// tell them from its own: at most 64 printable ASCII characters. Default
 	// "activationlock-".
 	UUIDPrefix string
-	// NewUUID makes a command UUID, which begins with UUIDPrefix. Default:
-	// [mdmcmd.NewUUID].
+	// NewUUID makes a command UUID, which begins with UUIDPrefix and is another one each
+	// time. Default: [mdmcmd.NewUUID].
 	NewUUID func() string
 
 	Clock  func() time.Time // default time.Now
@@ -75,7 +76,7 @@ type Policy struct {
 	// Options is the whole set of MDM options to send to devices, since options that
 	// a command does not name might be reset; the zero value sends none.
 	// ActivationLockAllowedWhileSupervised true is sent only to a device whose bypass
-	// code is in escrow.
+	// code is in escrow; one that gives none, or cannot, gets the others, with false.
 	Options mdmcmd.MDMOptions
 	// AllowWithoutCode sets that rule aside: the lock is allowed also to a device
 	// that gave no code, which may brick it. It says who wants that, and why; each
@@ -90,12 +91,17 @@ type Policy struct {
 	LostMessage         string
 
 	// Inventory says when the facts of a device are to be asked again, by its
-	// enrollment ID, such as [inventory.Periodic].For or a schedule of the host's.
-	// The first time is at once. Default: every seven days, spread evenly.
+	// enrollment ID, such as [inventory.Periodic].For or a schedule of the host's. It and
+	// its schedules are called within transactions of Config.Inventory, so they must use
+	// no store. The first time is at once; where there was no answer, it is asked again
+	// while the schedule's window is open, if it has one (see [inventory.Earliest]).
+	// Default, also for a device for which it returns nil: every seven days, spread evenly.
 	Inventory func(enrollmentID string) inventory.Schedule
 	// LockStatus says in the same way when Apple is to be asked for the lock's
 	// status. After an unlock it is asked every day until it shows that.
 	LockStatus func(enrollmentID string) inventory.Schedule
+
+	// The intervals are a minute at least.
 
 	// AnswerWithin is the time that a device has to answer before its command
 	// counts as lost and is asked again: after that time, and after more and more of
@@ -107,7 +113,8 @@ type Policy struct {
 	// holds. Default six hours.
 	CodeEvery time.Duration
 	// NotNowAgain is how soon a command is asked again that a device could not
-	// run. Default one hour.
+	// run, and after twice the time each further time, up to AnswerWithin: servers send
+	// it again by themselves, too. Default one hour.
 	NotNowAgain time.Duration
 	// AdoptWithin is the time over which the first questions to an adopted fleet are
 	// spread, at least an hour and in whole seconds; see [Engine.Adopt]. Default one
@@ -120,6 +127,8 @@ type Policy struct {
 const (
 	defaultUUIDPrefix = "activationlock-"
 	week              = 7 * 24 * time.Hour
+	// shortest is the shortest interval: less is a number without its unit.
+	shortest = time.Minute
 )
 
 func (c Config) withDefaults() (Config, error) {
@@ -157,6 +166,11 @@ func (c Config) withDefaults() (Config, error) {
 	if c.NewUUID == nil {
 		prefix := c.UUIDPrefix
 		c.NewUUID = func() string { return mdmcmd.NewUUID(prefix) }
+	} else if first, second := c.NewUUID(), c.NewUUID(); first == second ||
+		!strings.HasPrefix(first, c.UUIDPrefix) || !strings.HasPrefix(second, c.UUIDPrefix) {
+		return c, errors.New("engine: Config.NewUUID makes the same twice, or without Config.UUIDPrefix")
+	} else if _, err := mdmcmd.Encode(first, mdmcmd.SecurityInfo); err != nil {
+		return c, errors.New("engine: Config.NewUUID makes what cannot be a command UUID")
 	}
 	if c.Clock == nil {
 		c.Clock = time.Now
@@ -181,10 +195,9 @@ func (p Policy) withDefaults(audited bool) (Policy, error) {
 		{"NotNowAgain", &p.NotNowAgain, time.Hour},
 		{"AdoptWithin", &p.AdoptWithin, 24 * time.Hour},
 	} {
-		if *d.value < 0 {
-			return p, fmt.Errorf("engine: Policy.%s is negative", d.name)
+		if *d.value = cmp.Or(*d.value, d.normal); *d.value < shortest {
+			return p, fmt.Errorf("engine: Policy.%s is less than a minute", d.name)
 		}
-		*d.value = cmp.Or(*d.value, d.normal)
 	}
 	switch by := p.AllowWithoutCode; {
 	case (inventory.Periodic{Every: p.AdoptWithin}).Validate() != nil:
@@ -202,10 +215,17 @@ func (p Policy) withDefaults(audited bool) (Policy, error) {
 		name string
 		of   *func(string) inventory.Schedule
 	}{{"Inventory", &p.Inventory}, {"LockStatus", &p.LockStatus}} {
-		if *s.of == nil {
-			*s.of = inventory.Periodic{}.For
-		} else if schedule := (*s.of)("XXFAKE0SER1"); schedule == nil || schedule.Next(time.Unix(0, 0)).IsZero() {
+		of := *s.of
+		if of == nil {
+			of = inventory.Periodic{}.For
+		} else if schedule := of("XXFAKE0SER1"); schedule == nil || schedule.Next(time.Unix(0, 0)).IsZero() {
 			return p, fmt.Errorf("engine: Policy.%s is never due", s.name)
+		}
+		*s.of = func(enrollmentID string) inventory.Schedule {
+			if schedule := of(enrollmentID); schedule != nil {
+				return schedule
+			}
+			return inventory.Periodic{}.For(enrollmentID)
 		}
 	}
 	return p, nil

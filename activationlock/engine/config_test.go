@@ -28,19 +28,24 @@ func TestConfigIsChecked(t *testing.T) {
 	t.Parallel()
 	good := newFuller(t, nil).config
 	for want, spoil := range map[string]func(*engine.Config){
-		"Config.Escrow is required":                     func(c *engine.Config) { c.Escrow = nil },
-		"Config.Inventory is required":                  func(c *engine.Config) { c.Inventory = nil },
-		"Config.Audit is required with Config.Actions":  func(c *engine.Config) { c.Audit = nil },
-		"Config.Organization is required with":          func(c *engine.Config) { c.Organization = "" },
-		"in at most 255 bytes":                          func(c *engine.Config) { c.Organization = long },
-		"of no use without Config.Actions":              func(c *engine.Config) { c.Actions = nil },
-		"Config.StatusAPI is no https address":          func(c *engine.Config) { c.StatusAPI = "http://api-school.apple.com" },
-		"Config.UUIDPrefix has more than 64":            func(c *engine.Config) { c.UUIDPrefix = strings.Repeat("x", 65) },
-		"Config.UUIDPrefix has other characters":        func(c *engine.Config) { c.UUIDPrefix = "ü" },
-		"Policy.AnswerWithin is negative":               func(c *engine.Config) { c.Policy.AnswerWithin = -1 },
-		"Policy.CodeEvery is negative":                  func(c *engine.Config) { c.Policy.CodeEvery = -1 },
-		"Policy.NotNowAgain is negative":                func(c *engine.Config) { c.Policy.NotNowAgain = -1 },
-		"Policy.AdoptWithin is negative":                func(c *engine.Config) { c.Policy.AdoptWithin = -1 },
+		"Config.Escrow is required":                    func(c *engine.Config) { c.Escrow = nil },
+		"Config.Inventory is required":                 func(c *engine.Config) { c.Inventory = nil },
+		"Config.Audit is required with Config.Actions": func(c *engine.Config) { c.Audit = nil },
+		"Config.Organization is required with":         func(c *engine.Config) { c.Organization = "" },
+		"in at most 255 bytes":                         func(c *engine.Config) { c.Organization = long },
+		"of no use without Config.Actions":             func(c *engine.Config) { c.Actions = nil },
+		"Config.StatusAPI is no https address":         func(c *engine.Config) { c.StatusAPI = "http://api-school.apple.com" },
+		"Config.UUIDPrefix has more than 64":           func(c *engine.Config) { c.UUIDPrefix = strings.Repeat("x", 65) },
+		"Config.UUIDPrefix has other characters":       func(c *engine.Config) { c.UUIDPrefix = "ü" },
+		"Policy.AnswerWithin is less than a minute":    func(c *engine.Config) { c.Policy.AnswerWithin = 24 },
+		"Policy.CodeEvery is less than a":              func(c *engine.Config) { c.Policy.CodeEvery = 6 },
+		"Policy.NotNowAgain is less than a":            func(c *engine.Config) { c.Policy.NotNowAgain = -1 },
+		"Policy.AdoptWithin is less than a":            func(c *engine.Config) { c.Policy.AdoptWithin = -1 },
+		"Config.NewUUID makes the same twice":          func(c *engine.Config) { c.NewUUID = func() string { return "activationlock-1" } },
+		"or without Config.UUIDPrefix":                 func(c *engine.Config) { c.NewUUID = func() string { return mdmcmd.NewUUID("host-") } },
+		"makes what cannot be a command UUID": func(c *engine.Config) {
+			c.NewUUID = func() string { return mdmcmd.NewUUID("activationlock-") + "\x00" }
+		},
 		"Policy.AdoptWithin is not from an hour":        func(c *engine.Config) { c.Policy.AdoptWithin = time.Hour - time.Second },
 		"to 366 days":                                   func(c *engine.Config) { c.Policy.AdoptWithin = 367 * 24 * time.Hour },
 		"in whole seconds":                              func(c *engine.Config) { c.Policy.AdoptWithin = time.Hour + 1 },
@@ -65,7 +70,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"nothing else": func(c *engine.Config) { *c = engine.Config{Escrow: c.Escrow, Inventory: c.Inventory} },
 		"all of it": func(c *engine.Config) {
 			c.Policy.AllowWithoutCode, c.Policy.LostMessage = by, strings.Repeat("x", 255)
-			c.StatusAPI, c.UUIDPrefix = apple.SchoolAPI, strings.Repeat("~", 64)
+			c.StatusAPI, c.UUIDPrefix, c.NewUUID = apple.SchoolAPI, strings.Repeat("~", 64), nil
 			c.Policy.AdoptWithin = 366 * 24 * time.Hour
 		},
 	} {
@@ -120,7 +125,7 @@ func TestPolicyForThatIsRefused(t *testing.T) {
 	f.settled(id, serial, iPhone) // with the permission of the configuration
 	f.checkin(id, tokenUpdate(id))
 	require.Equal(t, []engine.EventType{engine.PolicyRefused}, f.told(engine.PolicyRefused))
-	require.ErrorContains(t, f.events[0].Err, "Policy.CodeEvery is negative")
+	require.ErrorContains(t, f.events[0].Err, "Policy.CodeEvery is less than a")
 	require.Equal(t, serial, f.events[0].SerialNumber)
 	f.events = nil
 	f.after(14 * 24 * time.Hour)

@@ -29,7 +29,9 @@
 // [Engine.HandleAnswer].
 //
 // User channels, Shared iPads, user enrollments, watches and Apple TVs are
-// recorded and never asked for a code.
+// recorded and never asked for a code, once the engine knows what they are: a device
+// that enrolled and does not tell is asked after [Policy].AnswerWithin, while its 15 days
+// last.
 //
 // # What it promises
 //

@@ -32,8 +32,16 @@ func TestDueAt(t *testing.T) {
 		Options:   mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(true)},
 		Inventory: inventory.Periodic{}.For, AnswerWithin: 24 * time.Hour, CodeEvery: 6 * time.Hour, NotNowAgain: time.Hour,
 	}
+	amsterdam, err := time.LoadLocation("Europe/Amsterdam")
+	require.NoError(t, err)
+	hours := inventory.Periodic{Window: inventory.Window{
+		Weekdays: []time.Weekday{time.Monday, time.Wednesday, time.Friday}, From: 8 * time.Hour, To: 17 * time.Hour, Zone: amsterdam,
+	}}
 	due, never := 0, 0
-	for range 5000 {
+	for i := range 5000 {
+		if policy.Inventory = (inventory.Periodic{}).For; i%2 == 0 {
+			policy.Inventory = hours.For
+		}
 		r := inventory.Record{
 			EnrollmentID: "E", Channel: DeviceChannel, AuthenticatedAt: at(), TokenAt: now.Add(-24 * time.Hour), CodeWanted: rng.IntN(3) == 0,
 			Facts: inventory.Facts{

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -202,9 +203,16 @@ func (e *Engine) HandleReport(ctx context.Context, from Enrollment, raw []byte) 
 	codeID := ""
 	var known *inventory.Record
 	if result == mdmcmd.BypassCodeHeld {
+		kept, serial := false, ""
 		var err error
-		if codeID, known, err = e.capture(ctx, from, report, code, now); err != nil {
+		if codeID, kept, known, err = e.capture(ctx, from, report, code, now); err != nil {
 			return out, err
+		}
+		if known != nil {
+			serial = known.Facts.SerialNumber
+		}
+		if kept { // which is told when all of it is on record
+			defer func() { e.emit(ctx, CodeCaptured, from.ID, serial, nil) }()
 		}
 	}
 	out.Commands = e.record(ctx, from, message, known, now, func(r *inventory.Record, p Policy) {
@@ -229,6 +237,10 @@ func (e *Engine) read(ctx context.Context, from Enrollment, raw []byte) (mdmcmd.
 	}
 	claimed := message.From()
 	wantUser := from.Channel == UserChannel
+	if !wantUser && from.Channel != "" && from.Channel != DeviceChannel {
+		e.emit(ctx, NotBelieved, from.ID, "", errors.New("engine: Enrollment.Channel is no channel"))
+		return nil, false
+	}
 	if !escrow.ValidIdentifier(from.ID) || claimed.DeviceID() == "" || claimed.DeviceID() != from.deviceID() ||
 		(claimed.Channel() == UserChannel) != wantUser {
 		e.emit(ctx, NotBelieved, from.ID, "", errors.New("engine: the message names another enrollment"))
@@ -237,9 +249,10 @@ func (e *Engine) read(ctx context.Context, from Enrollment, raw []byte) (mdmcmd.
 	return message, true
 }
 
-// capture commits a code and returns its record's ID if it is one to rely on, and the
-// enrollment's record if it could be read. Only a failure to commit is an error.
-func (e *Engine) capture(ctx context.Context, from Enrollment, report *mdmcmd.Report, code bypasscode.Text, now time.Time) (id string, known *inventory.Record, err error) {
+// capture commits a code and returns its record's ID if it is one to rely on, whether it
+// is kept, and the enrollment's record if it could be read. Only a failure to commit is
+// an error.
+func (e *Engine) capture(ctx context.Context, from Enrollment, report *mdmcmd.Report, code bypasscode.Text, now time.Time) (id string, isKept bool, known *inventory.Record, err error) {
 	r, err := e.config.Inventory.Get(ctx, from.ID)
 	if err == nil {
 		known = new(r.Clone())
@@ -259,7 +272,7 @@ func (e *Engine) capture(ctx context.Context, from Enrollment, report *mdmcmd.Re
 		},
 	}
 	c.Disputed, _ = e.disputed(ctx, from, f.SerialNumber)
-	if x := r.Exchanges[bypassCode]; x.Asked(report.CommandUUID) {
+	if x := r.Exchanges[bypassCode]; x.Asked(report.CommandUUID) && report.Status != mdmcmd.NotNow {
 		c.Cause, c.AskedAt = r.CodeCause, x.AskedAt
 		if c.Cause == "" {
 			c.Cause = escrow.CauseSchedule
@@ -273,17 +286,16 @@ func (e *Engine) capture(ctx context.Context, from Enrollment, report *mdmcmd.Re
 	done()
 	if errors.Is(err, escrow.ErrQuota) || errors.Is(err, escrow.ErrTooLong) { // sending again would not help
 		e.emit(ctx, CodeNotKept, from.ID, f.SerialNumber, err)
-		return "", known, nil
+		return "", false, known, nil
 	}
 	if err != nil {
 		e.emit(ctx, CaptureFailed, from.ID, f.SerialNumber, err)
-		return "", nil, fmt.Errorf("engine: a bypass code was not committed: %w", err)
+		return "", false, nil, fmt.Errorf("engine: a bypass code was not committed: %w", err)
 	}
-	e.emit(ctx, CodeCaptured, from.ID, f.SerialNumber, nil)
 	if c.Disputed || c.Cause == escrow.CauseUnasked || kept.State != escrow.Current {
-		return "", known, nil
+		return "", true, known, nil
 	}
-	return kept.ID, known, nil
+	return kept.ID, true, known, nil
 }
 
 // disputed reports whether another enrollment that did not end, though it may
@@ -298,20 +310,51 @@ func (e *Engine) disputed(ctx context.Context, from Enrollment, serial string) (
 		e.emit(ctx, RecordFailed, from.ID, serial, err)
 		return true, err
 	}
-	return e.disputedBy(ctx, from, serial, others), nil
+	return disputedBy(from.ID, from.ParentID, others), nil
 }
 
 // disputedBy reports whether one of those that claim a serial number is another
 // enrollment that did not end.
-func (e *Engine) disputedBy(ctx context.Context, from Enrollment, serial string, claims []inventory.Record) bool {
-	for _, other := range claims {
-		if other.EnrollmentID != from.ID && other.EnrollmentID != from.ParentID &&
-			other.Channel != UserChannel && other.CheckedOutAt.IsZero() {
-			e.emit(ctx, SerialDisputed, from.ID, serial, nil)
-			return true
+func disputedBy(enrollmentID, parentID string, claims []inventory.Record) bool {
+	return slices.ContainsFunc(claims, func(other inventory.Record) bool {
+		return other.EnrollmentID != enrollmentID && other.EnrollmentID != parentID &&
+			other.Channel != UserChannel && other.CheckedOutAt.IsZero()
+	})
+}
+
+// End notes that an enrollment ended of which no CheckOut will come: the device was
+// erased or lost, or the host deleted it. Like after a CheckOut, nothing is asked of it
+// any more, its codes stay, and its serial number is free for another enrollment. One
+// that ended before stays as it is, and should the device speak again, it goes on. The
+// errors are [inventory.ErrNotFound] and those of the stores.
+func (e *Engine) End(ctx context.Context, enrollmentID string) error {
+	if err := e.end(ctx, enrollmentID); err != nil {
+		return fmt.Errorf("engine: end: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) end(ctx context.Context, enrollmentID string) error {
+	r, err := e.config.Inventory.Get(ctx, enrollmentID)
+	if err != nil || !r.CheckedOutAt.IsZero() {
+		return err
+	}
+	now := e.now()
+	policy, err := e.policyFor(&r)
+	if err != nil {
+		e.emit(ctx, PolicyRefused, enrollmentID, r.Facts.SerialNumber, err)
+	}
+	p, ok := e.reconcile(ctx, r, func(r *inventory.Record) { r.CheckedOutAt = now }, policy, toNobody, now)
+	if !ok && !p.changed {
+		return errNotRecorded
+	}
+	if r.Disputed {
+		r.CheckedOutAt = now
+		if claims, known := e.claimants(ctx, &r); known {
+			e.disputeOthers(ctx, &r, claims, now)
 		}
 	}
-	return false
+	return nil
 }
 
 // withheld stands in for a message that cannot be redacted.

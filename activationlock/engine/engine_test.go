@@ -171,6 +171,7 @@ func newWorld(t *testing.T) *world {
 		},
 	})
 	require.NoError(t, err)
+	count = 0 // New tried it
 	t.Cleanup(func() {
 		for _, secret := range []string{code, code2, code3, "magic-secret"} {
 			require.NotContains(t, w.log.String(), secret)
@@ -983,13 +984,13 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 	_, err := engine.New(good)
 	require.NoError(t, err)
 	for want, spoil := range map[string]func(*engine.Config){
-		"Escrow is required":       func(c *engine.Config) { c.Escrow = nil },
-		"Inventory is required":    func(c *engine.Config) { c.Inventory = nil },
-		"more than 64":             func(c *engine.Config) { c.UUIDPrefix = strings.Repeat("x", 65) },
-		"other characters":         func(c *engine.Config) { c.UUIDPrefix = "a b" },
-		"AnswerWithin is negative": func(c *engine.Config) { c.Policy.AnswerWithin = -1 },
-		"CodeEvery is negative":    func(c *engine.Config) { c.Policy.CodeEvery = -1 },
-		"NotNowAgain is negative":  func(c *engine.Config) { c.Policy.NotNowAgain = -1 },
+		"Escrow is required":                 func(c *engine.Config) { c.Escrow = nil },
+		"Inventory is required":              func(c *engine.Config) { c.Inventory = nil },
+		"more than 64":                       func(c *engine.Config) { c.UUIDPrefix = strings.Repeat("x", 65) },
+		"other characters":                   func(c *engine.Config) { c.UUIDPrefix = "a b" },
+		"AnswerWithin is less than a minute": func(c *engine.Config) { c.Policy.AnswerWithin = -1 },
+		"CodeEvery is less than a minute":    func(c *engine.Config) { c.Policy.CodeEvery = 59 * time.Second },
+		"NotNowAgain is less than a minute":  func(c *engine.Config) { c.Policy.NotNowAgain = 1 },
 	} {
 		c := good
 		spoil(&c)

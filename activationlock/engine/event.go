@@ -96,7 +96,7 @@ func (e *Engine) tell(ctx context.Context, event Event) {
 }
 
 // tellFindings tells what began and ended with a record's last change.
-func (e *Engine) tellFindings(ctx context.Context, before, after *inventory.Record) {
+func (e *Engine) tellFindings(ctx context.Context, before []inventory.Finding, after *inventory.Record) {
 	tell := func(typ EventType, of, without []inventory.Finding) {
 		for _, f := range of {
 			if !contains(without, f.Kind) {
@@ -104,8 +104,8 @@ func (e *Engine) tellFindings(ctx context.Context, before, after *inventory.Reco
 			}
 		}
 	}
-	tell(FindingBegan, after.Summary.Findings, before.Summary.Findings)
-	tell(FindingEnded, before.Summary.Findings, after.Summary.Findings)
+	tell(FindingBegan, after.Summary.Findings, before)
+	tell(FindingEnded, before, after.Summary.Findings)
 }
 
 func contains(findings []inventory.Finding, kind inventory.FindingKind) bool {

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -328,8 +329,9 @@ func TestCodeOfWhichNobodyKnowsThatItWasAsked(t *testing.T) {
 	w.allowed(id, w.one(w.report(id, idle(id)), "ActivationLockBypassCode"), code)
 }
 
-// Another code was committed, and the record does not know.
-func TestNoAllowOnASupersededCode(t *testing.T) {
+// Another code was committed, and the record does not know. The device may not give it
+// again.
+func TestCodeThatIsNotOnRecord(t *testing.T) {
 	t.Parallel()
 	w, fails := newPartialWorld(t)
 	settings := w.one(w.report(id, codeAnswer(id, w.enroll(id, serial, iPhone).UUID, code)), "Settings")
@@ -338,11 +340,31 @@ func TestNoAllowOnASupersededCode(t *testing.T) {
 	*fails.update = true
 	require.Empty(t, w.report(id, codeAnswer(id, ask.UUID, code2)).Commands)
 	*fails.update = false
+	first := w.device(serial).Record.CodeID
 	w.now = w.now.Add(time.Hour)
-	require.Empty(t, w.report(id, idle(id)).Commands)
-	w.now = w.now.Add(23 * time.Hour)
-	ask = w.one(w.report(id, idle(id)), "ActivationLockBypassCode")
-	w.allowed(id, ask, code2)
+	w.one(w.report(id, idle(id)), "Settings")
+	d := w.device(serial)
+	require.NotEqual(t, first, d.Record.CodeID)
+	require.False(t, d.Record.CodeWanted)
+	require.Equal(t, inventory.WithCode, d.Record.Exchanges["ActivationLockBypassCode"].Answer)
+	require.Equal(t, w.now.Add(-time.Hour), d.Record.Exchanges["ActivationLockBypassCode"].AnsweredAt)
+	i := slices.IndexFunc(d.Codes, func(c escrow.Record) bool { return c.ID == d.Record.CodeID })
+	require.Equal(t, code2, w.reveal(d.Codes[i]))
+	require.Equal(t, escrow.Current, d.Codes[i].State)
+}
+
+// The same if the window closed meanwhile: it is not lost to the permission.
+func TestCodeThatIsNotOnRecordForWeeks(t *testing.T) {
+	t.Parallel()
+	w, fails := newPartialWorld(t)
+	ask := w.enroll(id, serial, iPhone)
+	*fails.update = true
+	require.Empty(t, w.report(id, codeAnswer(id, ask.UUID, code)).Commands)
+	*fails.update = false
+	w.now = w.now.Add(40 * 24 * time.Hour)
+	out := w.report(id, idle(id)) // its answer is old
+	require.Equal(t, []string{"DeviceInformation", "ActivationLockBypassCode"}, types(out))
+	w.one(w.report(id, answer(id, out.Commands[1].UUID, "Acknowledged", nil)), "Settings")
 }
 
 // What could not be put on record is not returned.
@@ -611,6 +633,7 @@ func TestAnotherServerMeanwhile(t *testing.T) {
 			w := newWorld(t)
 			stores := memstore.New()
 			var then func()
+			var planned []string // by the other server
 			w.escrow = escrowOn(t, between{stores.Escrow(), &then})
 			var err error
 			w.engine, err = engine.New(engine.Config{
@@ -623,7 +646,7 @@ func TestAnotherServerMeanwhile(t *testing.T) {
 				if name == "Authenticate" {
 					w.checkin(id, meanwhile)
 				} else {
-					w.report(id, meanwhile)
+					planned = types(w.report(id, meanwhile))
 				}
 			}
 			out := w.report(id, codeAnswer(id, ask.UUID, code))
@@ -631,7 +654,7 @@ func TestAnotherServerMeanwhile(t *testing.T) {
 			if name == "Authenticate" { // the code is of the enrollment before
 				require.NotContains(t, types(out), "Settings")
 			} else { // which is not followed
-				w.one(out, "Settings")
+				require.Equal(t, []string{"Settings"}, append(planned, types(out)...), "once")
 			}
 		})
 	}

@@ -39,27 +39,36 @@ func observe(r *inventory.Record, report *mdmcmd.Report, codeID string, p Policy
 		switch {
 		case report.Status == mdmcmd.NotNow:
 			// Not run and not kept. It is no answer: the question stays open.
-			x = x.Later(now.Add(p.NotNowAgain))
+			x = x.Later(notNowAgain(r, name, p, now))
 		case name == options && report.CommandUUID != x.UUIDs[len(x.UUIDs)-1]:
 			// An answer to options that are no longer the ones wanted.
 		default:
 			answer, again := answerOf(r, name, report, codeID != "", p, now)
-			earlier := slices.Index(x.UUIDs, report.CommandUUID)
-			x = x.Answered(report.CommandUUID, answer, now, again)
+			x = answeredBy(x, report.CommandUUID, answer, now, again)
 			if answer == inventory.Refused {
 				x.Error = errorOf(name, report)
 			}
-			// What was asked earlier is answered too: should its answer come yet,
-			// it may be older than this one.
-			x.UUIDs = x.UUIDs[earlier:]
 			if name == bypassCode && codeID != "" {
 				r.CodeWanted, r.CodeID = false, codeID
+			}
+			if name == options && answer == inventory.Done {
+				took(r, now)
 			}
 		}
 		r.Exchanges[name] = x
 		return true
 	}
 	return false
+}
+
+// answeredBy notes the answer to a command that was asked.
+func answeredBy(x inventory.Exchange, uuid string, answer inventory.Answer, now, again time.Time) inventory.Exchange {
+	earlier := slices.Index(x.UUIDs, uuid)
+	x = x.Answered(uuid, answer, now, again)
+	// What was asked earlier is answered too: should its answer come yet, it may be older
+	// than this one.
+	x.UUIDs = x.UUIDs[earlier:]
+	return x
 }
 
 // answerOf says what a report answers to a command, and until when to let the
@@ -88,6 +97,30 @@ func answerOf(r *inventory.Record, name string, report *mdmcmd.Report, relied bo
 		return inventory.Done, now.Add(p.NotNowAgain)
 	}
 	return inventory.Refused, inventoryAfter(r, p, now)
+}
+
+// took notes that the device took the options that it was sent last.
+func took(r *inventory.Record, now time.Time) {
+	allowed := r.OptionsSent.ActivationLockAllowedWhileSupervised
+	if allowed == nil {
+		return
+	}
+	if r.CodeID != "" {
+		// It was in escrow before the permission was planned, whatever the clocks of two
+		// servers say.
+		now = later(now, r.Exchanges[bypassCode].AnsweredAt)
+	}
+	allows(r, *allowed, now)
+}
+
+// allows notes whether the device says that the lock is allowed.
+func allows(r *inventory.Record, allowed bool, now time.Time) {
+	r.Facts.LockAllowed = &allowed
+	if !allowed {
+		r.AllowedSince = time.Time{}
+	} else if r.AllowedSince.IsZero() {
+		r.AllowedSince = now
+	}
 }
 
 // errorOf says what the error in an answer means.
@@ -147,11 +180,8 @@ func learn(r *inventory.Record, q *mdmcmd.QueryResponses, p Policy, now time.Tim
 		r.AddEvidence(activationlock.Evidence{State: state(*lost), Source: activationlock.SourceLostMode, At: now})
 	}
 	if q.MDMOptions != nil {
-		set(&f.LockAllowed, q.MDMOptions.ActivationLockAllowedWhileSupervised)
-		if allowed := f.LockAllowed != nil && *f.LockAllowed; !allowed {
-			r.AllowedSince = time.Time{}
-		} else if r.AllowedSince.IsZero() {
-			r.AllowedSince = now
+		if allowed := q.MDMOptions.ActivationLockAllowedWhileSupervised; allowed != nil {
+			allows(r, *allowed, now)
 		}
 		if sent := r.OptionsSent.ActivationLockAllowedWhileSupervised; f.LockAllowed != nil && sent != nil && *sent && !*f.LockAllowed &&
 			r.Exchanges[options].Answer == inventory.Done {

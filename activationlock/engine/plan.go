@@ -66,8 +66,15 @@ func dueAt(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) 
 		moments = append(moments, x.AgainAt, x.OverdueAt)
 		if !x.AnsweredAt.IsZero() {
 			moments = append(moments, x.AnsweredAt.Add(p.AnswerWithin))
-			if name == information || name == security {
-				moments = append(moments, p.Inventory(r.EnrollmentID).Next(x.AnsweredAt))
+		}
+		if name == information || name == security {
+			schedule := p.Inventory(r.EnrollmentID)
+			starts := []time.Time{now}
+			if !x.AnsweredAt.IsZero() {
+				starts = append(starts, later(schedule.Next(x.AnsweredAt), now))
+			}
+			for _, next := range starts {
+				moments = append(moments, next, inventory.Earliest(schedule, next), inventory.Earliest(schedule, later(next, x.AgainAt)))
 			}
 		}
 	}
@@ -84,7 +91,7 @@ func dueAt(r *inventory.Record, codes []escrow.Record, p Policy, now time.Time) 
 func deadline(r *inventory.Record, requestType string, p Policy, now time.Time) time.Time {
 	x := r.Exchanges[requestType]
 	missed := x.Unanswered
-	if x.Overdue(now) {
+	if x.Silent(now) {
 		missed++
 	}
 	if left := windowLeft(r, now); requestType == bypassCode && left > 0 {
@@ -110,30 +117,60 @@ func closer(usually, left time.Duration) time.Duration {
 }
 
 // mayAsk reports whether no question of that type is on its way, and none was
-// answered so lately that it should rest.
+// answered so lately that it should rest. What is on record from far in the future was
+// written by a server whose clock was wrong, and nobody waits for that.
 func mayAsk(r *inventory.Record, requestType string, now time.Time) bool {
-	return !now.Before(r.Exchanges[requestType].AgainAt)
+	x := r.Exchanges[requestType]
+	return !now.Before(x.AgainAt) || ahead(x.AskedAt, now) || ahead(x.AnsweredAt, now)
 }
 
-// aged reports whether facts are missing in this enrollment, or old.
+// skew is by how much the clocks of servers may differ.
+const skew = time.Hour
+
+func ahead(t, now time.Time) bool { return t.After(now.Add(skew)) }
+
+// notNowAgain is when to ask again what the device could not do: soon at first, and
+// then after twice the time each time, for the server sends it again by itself.
+func notNowAgain(r *inventory.Record, requestType string, p Policy, now time.Time) time.Time {
+	limit := max(p.NotNowAgain, p.AnswerWithin)
+	if left := windowLeft(r, now); requestType == bypassCode && left > 0 {
+		limit = max(p.NotNowAgain, closer(p.AnswerWithin, left))
+	}
+	wait := p.NotNowAgain
+	for n := r.Exchanges[requestType].NotNows; n > 0 && wait < limit; n-- {
+		wait = min(2*wait, limit)
+	}
+	return now.Add(wait)
+}
+
+// aged reports whether facts are missing in this enrollment, or old, and may be asked
+// for now: at any time for the first time, and while the device is known to give its
+// code, which waits for them; else while the schedule's window is open.
 func aged(r *inventory.Record, requestType string, p Policy, now time.Time) bool {
 	if !mayAsk(r, requestType, now) {
 		return false
 	}
-	answered := r.Exchanges[requestType].AnsweredAt
-	if answered.IsZero() {
-		return true
+	x, schedule := r.Exchanges[requestType], p.Inventory(r.EnrollmentID)
+	switch {
+	case x.AnsweredAt.IsZero():
+		if x.AskedAt.IsZero() || windowLeft(r, now) > 0 {
+			return true
+		}
+	case !ahead(x.AnsweredAt, now):
+		if next := schedule.Next(x.AnsweredAt); next.IsZero() || now.Before(next) {
+			return false
+		}
 	}
-	next := p.Inventory(r.EnrollmentID).Next(answered)
-	return !next.IsZero() && !now.Before(next)
+	return !inventory.Earliest(schedule, now).After(now)
 }
 
 // known reports whether a question was answered in this enrollment, if only
-// with an error. One past its deadline counts too: facts are good to have, but
-// a code must not wait for them until its window closes.
+// with an error. One past its deadline counts too while the device is known to give
+// its code: facts are good to have, but a code must not wait for them until its window
+// closes.
 func known(r *inventory.Record, requestType string, now time.Time) bool {
 	x := r.Exchanges[requestType]
-	return !x.AnsweredAt.IsZero() || x.Overdue(now)
+	return !x.AnsweredAt.IsZero() || x.Overdue(now) && windowLeft(r, now) > 0
 }
 
 // canHaveCode reports whether the device may make a bypass code. What is not
@@ -201,16 +238,36 @@ func planOptions(r *inventory.Record, codes []escrow.Record, p Policy, overridde
 	if !wantsOptions(r, p) || !mayAsk(r, options, now) || !known(r, information, now) {
 		return nil
 	}
-	allow := p.Options.ActivationLockAllowedWhileSupervised
-	if allow != nil && *allow {
+	if allow := p.Options.ActivationLockAllowedWhileSupervised; allow != nil && *allow {
+		overrides := p.AllowWithoutCode != escrow.Act{} && canHaveCode(r)
 		switch held := holdsCode(r, codes); {
 		case held && answeredLately(r, p, now):
-		case !held && overridden && p.AllowWithoutCode != escrow.Act{}:
-		default:
+		case !held && overrides && overridden:
+		case held, overrides: // soon: its code is asked for, or the audit is
 			return nil
+		default:
+			return planOthers(r, p.Options, now)
 		}
 	}
 	return []mdmcmd.Command{mdmcmd.Settings{MDMOptions: p.Options}}
+}
+
+// planOthers plans the other options of a set, if there are any, for a device that gives
+// no code, or cannot, so that the lock is not allowed to it. One that was not asked for its
+// code yet, or was allowed the lock, does not get them by themselves.
+func planOthers(r *inventory.Record, set mdmcmd.MDMOptions, now time.Time) []mdmcmd.Command {
+	set.ActivationLockAllowedWhileSupervised = nil
+	sent, x := r.OptionsSent, r.Exchanges[options]
+	allowed := sent.ActivationLockAllowedWhileSupervised
+	switch {
+	case set.IsZero(), allowed != nil && *allowed, canHaveCode(r) && !known(r, bypassCode, now):
+		return nil
+	}
+	set.ActivationLockAllowedWhileSupervised = new(false)
+	if sent.Equal(set) && x.Answer == inventory.Done && x.OverdueAt.IsZero() {
+		return nil
+	}
+	return []mdmcmd.Command{mdmcmd.Settings{MDMOptions: set}}
 }
 
 // wantsOptions reports whether the device should get the policy's options: it

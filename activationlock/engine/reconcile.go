@@ -33,7 +33,8 @@ type plans struct {
 	commands []Queued
 	asks     []ask // of Apple
 	after    inventory.Record
-	changed  bool // though nothing could be planned, the change is on record
+	was      []inventory.Finding // before
+	changed  bool                // though nothing could be planned, the change is on record
 }
 
 // record applies an observation to the enrollment's record and returns the
@@ -87,12 +88,14 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 		before, observed, claims = after, nothing, nil
 	}
 	codes, err := e.codes(ctx, &after)
+	sure := false // who claims the serial number
 	if serial != "" {
-		disputed, joined, known := e.claim(ctx, from, serial, &after, claims, codes)
+		var disputed, joined bool
+		claims, disputed, joined, sure = e.claim(ctx, from, serial, &after, claims, codes)
 		if joined {
 			codes, err = e.codes(ctx, &after)
 		}
-		if known { // else it is what it was: that nobody can say is no finding
+		if sure { // else it is what it was: that nobody can say is no finding
 			was := observed
 			observed = func(r *inventory.Record) {
 				was(r)
@@ -104,31 +107,67 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 	if ok && e.config.PolicyFor == nil && upToDate(&p.after, policy, now) {
 		e.quiet.note(&p.after)
 	}
+	if ok {
+		if sure && p.after.Disputed && !before.Disputed {
+			e.emit(ctx, SerialDisputed, from.ID, serial, nil)
+		}
+		if !sure && p.after.Disputed && !p.after.CheckedOutAt.IsZero() && before.CheckedOutAt.IsZero() {
+			claims, sure = e.claimants(ctx, &p.after)
+		}
+		if sure {
+			e.disputeOthers(ctx, &p.after, claims, now)
+		}
+	}
 	return p.commands
 }
 
-// claim looks at the serial number that an enrollment names: whether others claim it
-// too, and, if none does, whether its codes were filed under it now. Known says that
-// somebody could say.
-func (e *Engine) claim(ctx context.Context, from Enrollment, serial string, r *inventory.Record, claims []inventory.Record, codes []escrow.Record) (disputed, joined, known bool) {
+// claimants returns the records that claim the serial number of one, if they can be
+// read.
+func (e *Engine) claimants(ctx context.Context, r *inventory.Record) ([]inventory.Record, bool) {
+	claims, err := e.config.Inventory.BySerialNumber(ctx, r.Facts.SerialNumber)
+	if err != nil {
+		e.emit(ctx, RecordFailed, r.EnrollmentID, r.Facts.SerialNumber, err)
+	}
+	return claims, err == nil
+}
+
+// disputeOthers has on record of the others that claim the serial number of an
+// enrollment whether that is disputed, when it began to claim it or ended.
+func (e *Engine) disputeOthers(ctx context.Context, r *inventory.Record, claims []inventory.Record, now time.Time) {
+	claims = slices.DeleteFunc(slices.Clone(claims), func(c inventory.Record) bool { return c.EnrollmentID == r.EnrollmentID })
+	claims = append(claims, *r)
+	for _, other := range claims[:len(claims)-1] {
+		disputed := disputedBy(other.EnrollmentID, other.ParentID, claims)
+		if other.Channel == UserChannel || other.Disputed == disputed {
+			continue
+		}
+		e.update(ctx, &other, func(r *inventory.Record) {
+			r.Disputed = disputed
+			r.Summary.DueAt = now
+		})
+	}
+}
+
+// claim looks at the serial number that an enrollment names: who claims it, whether
+// that are others too, and, if none does, whether its codes were filed under it now.
+// Sure says that somebody could say.
+func (e *Engine) claim(ctx context.Context, from Enrollment, serial string, r *inventory.Record, claims []inventory.Record, codes []escrow.Record) (_ []inventory.Record, disputed, joined, sure bool) {
 	if serial != r.Facts.SerialNumber {
 		e.emit(ctx, SerialDisputed, from.ID, r.Facts.SerialNumber, errors.New("engine: the enrollment names another serial number than before"))
-		return false, false, false
+		return nil, false, false, false
 	}
 	if claims == nil {
-		var err error
-		if claims, err = e.config.Inventory.BySerialNumber(ctx, serial); err != nil {
-			e.emit(ctx, RecordFailed, from.ID, serial, err)
-			return false, false, false
+		if claims, sure = e.claimants(ctx, r); !sure {
+			return nil, false, false, false
 		}
 	}
-	if e.disputedBy(ctx, from, serial, claims) {
-		return true, false, true
+	if disputedBy(from.ID, from.ParentID, claims) {
+		return claims, true, false, true
 	}
 	if r.Joined && !split(codes, from.ID) {
-		return false, false, true
+		return claims, false, false, true
 	}
-	return false, e.join(ctx, from, serial), true
+	return claims, false, e.join(ctx, from, serial), true
 }
 
 // find returns the record of an enrollment that names a serial number, and, where
@@ -227,7 +266,7 @@ func (e *Engine) settle(ctx context.Context, before inventory.Record, c change, 
 	}
 	s := step{codes: codes, policy: p, api: e.config.StatusAPI != "", bypasses: e.bypasses != nil, pauses: e.pauses.all(), to: to, now: now}
 	done := e.took(StepPlan)
-	restart(&expected, codes)
+	catchUp(&expected, codes, p)
 	s.overridden = to&toDevice != 0 && wantsOverride(&expected, codes, p, now) && e.override(ctx, &expected, p, now)
 	commands, asks := s.plan(&expected)
 	if len(commands) == 0 && len(asks) == 0 {
@@ -248,7 +287,7 @@ func (e *Engine) settle(ctx context.Context, before inventory.Record, c change, 
 	if s.overridden && planned(out.commands, options) {
 		e.emit(ctx, AllowedWithoutCode, out.after.EnrollmentID, out.after.Facts.SerialNumber, nil)
 	}
-	e.tellFindings(ctx, &before, &out.after)
+	e.tellFindings(ctx, out.was, &out.after)
 	return out, true
 }
 
@@ -266,14 +305,14 @@ func (e *Engine) write(ctx context.Context, expected *inventory.Record, c change
 	defer e.took(StepRecord)()
 	defer e.quiet.forget(expected.EnrollmentID)
 	err = e.config.Inventory.Update(ctx, expected.EnrollmentID, func(r *inventory.Record) error {
-		out = plans{}
+		out = plans{was: slices.Clone(r.Summary.Findings)}
 		c(r)
 		if r.Subject() != expected.Subject() {
 			r.Summary.DueAt = s.now // another server learned who it is; these are not its codes
 			out.after = r.Clone()
 			return nil
 		}
-		restart(r, s.codes)
+		catchUp(r, s.codes, s.policy)
 		commands, asks := s.plan(r)
 		for _, command := range commands {
 			uuid, name := e.config.NewUUID(), command.RequestType()
@@ -383,13 +422,25 @@ func earliest(times ...time.Time) (first time.Time) {
 	return first
 }
 
-// restart begins an enrollment that could not be recorded, of which a mark on the
-// device's code tells.
-func restart(r *inventory.Record, codes []escrow.Record) {
+// catchUp has on record what escrow knows and the inventory could not be told: that the
+// device enrolled, of which a mark on its code tells, and that it gave its code, which it
+// may not give again.
+func catchUp(r *inventory.Record, codes []escrow.Record, p Policy) {
 	if since := marked(codes); r.Live() && since.After(r.AuthenticatedAt) {
 		token := r.TokenAt
 		begin(r, since)
 		r.TokenAt = token
+	}
+	x := r.Exchanges[bypassCode]
+	for _, c := range codes {
+		if r.Disputed || c.Kind != bypasscode.Device || c.State != escrow.Current || !c.StaleSince.IsZero() || c.Cause == escrow.CauseUnasked ||
+			c.EnrollmentID != r.EnrollmentID || !x.Asked(c.CommandUUID) {
+			continue
+		}
+		exchange(r, bypassCode, func(x inventory.Exchange) inventory.Exchange {
+			return answeredBy(x, c.CommandUUID, inventory.WithCode, c.ReceivedAt, c.ReceivedAt.Add(p.NotNowAgain))
+		})
+		r.CodeWanted, r.CodeID = false, c.ID
 	}
 }
 

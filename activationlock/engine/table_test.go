@@ -720,8 +720,13 @@ func requireSound(t *testing.T, s situation, says string) []mdmcmd.Command {
 			require.Zero(t, i, "facts come first: %s", says)
 		case mdmcmd.Settings:
 			require.Equal(t, len(commands)-1, i, "options come last: %s", says)
-			require.Equal(t, s.policy.Options, c.MDMOptions, "the whole set: %s", says)
-			if allow := c.MDMOptions.ActivationLockAllowedWhileSupervised; allow == nil || !*allow {
+			wanted, allow := s.policy.Options, c.MDMOptions.ActivationLockAllowedWhileSupervised
+			if allow != nil && !*allow && *wanted.ActivationLockAllowedWhileSupervised {
+				require.False(t, held(&r, s.codes) && canHaveCode(&r), says)
+				wanted.ActivationLockAllowedWhileSupervised = allow // the rest of them
+			}
+			require.Equal(t, wanted, c.MDMOptions, "the whole set: %s", says)
+			if allow == nil || !*allow {
 				break
 			}
 			if s.policy.AllowWithoutCode != (escrow.Act{}) {

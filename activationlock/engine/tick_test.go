@@ -476,8 +476,10 @@ func TestTickLeavesWhatItHasNoTimeFor(t *testing.T) {
 		f := newFuller(t, nil)
 		adopt(f.engine, t, names(2)...)
 		f.after(24 * time.Hour)
-		f.config.NewUUID = func() string { f.after(test.took); return "activationlock-slow" }
+		count, took := 0, time.Duration(0)
+		f.config.NewUUID = func() string { count++; f.after(took); return fmt.Sprint("activationlock-slow-", count) }
 		f.engine = f.another()
+		took = test.took
 		require.Len(t, f.tick(), test.want, "%v", test.took)
 		f.config.NewUUID = nil
 		f.engine = f.another()
@@ -494,7 +496,7 @@ func TestTickWhoseContextEnds(t *testing.T) {
 	f.after(24 * time.Hour)
 	planned := 0
 	f.config.NewUUID = func() string {
-		if planned++; planned == 2 {
+		if planned++; planned == 4 { // New tried it twice
 			cancel()
 		}
 		return fmt.Sprint("activationlock-", planned)
