@@ -432,4 +432,3 @@ func (s *site) checkEnd() {
 		require.True(s, m.device.Lock().OpensWith(m.device.Code()), "seed %d: the lock of %s is not allowed, or no code opens it", *enginesSeed, id)
 	}
 }
-
