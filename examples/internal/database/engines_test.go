@@ -64,9 +64,7 @@ func TestEngines(t *testing.T) {
 				s.live(s.members[id])
 			}
 			for _, id := range s.order {
-				if s.chance(0.7) {
-					s.session(s.members[id])
-				}
+				s.touch(s.members[id], 0.7)
 			}
 		}
 		s.peace = true
@@ -78,7 +76,7 @@ func TestEngines(t *testing.T) {
 		for end := s.now.Add(enginesPeace); s.now.Before(end); {
 			s.pass(longestStep/2, longestStep)
 			for _, id := range s.order {
-				s.session(s.members[id])
+				s.touch(s.members[id], 1)
 			}
 		}
 		s.checkEnd()
@@ -118,6 +116,7 @@ type siteServer struct {
 // siteMember is a device, and its queue at the host.
 type siteMember struct {
 	device    *activationlocktest.Device
+	asleep    bool // comes only when it is pushed
 	queue     []engine.Queued
 	askedTill map[string]time.Time // by type, of commands that are on their way
 	enrolled  time.Time
@@ -211,7 +210,7 @@ func (s *site) add(n int) {
 	}
 	device, err := activationlocktest.NewDevice(config)
 	require.NoError(s, err)
-	m := &siteMember{device: device}
+	m := &siteMember{device: device, asleep: n%2 == 0}
 	s.members[device.ID()], s.order = m, append(s.order, device.ID())
 	s.enroll(m)
 }
@@ -220,7 +219,7 @@ func (s *site) add(n int) {
 func (s *site) pass(least, most time.Duration) {
 	s.now = s.now.Add(s.between(least, most))
 	for _, server := range s.servers {
-		if !s.peace && s.chance(0.1) {
+		if !s.peace && s.chance(0.2) {
 			require.NoError(s, server.db.Close())
 			server.start()
 		}
@@ -333,6 +332,9 @@ func (s *site) live(m *siteMember) {
 func (s *site) enroll(m *siteMember) {
 	m.device.SetReachable(true)
 	m.device.Lose(0)
+	if s.chance(0.3) {
+		m.device.AnswerEmpty(1)
+	}
 	messages, err := m.device.Enroll()
 	require.NoError(s, err)
 	require.Len(s, messages, 2)
@@ -343,6 +345,14 @@ func (s *site) enroll(m *siteMember) {
 		s.give(m, raw)
 	}
 	s.session(m)
+}
+
+// touch has a device get in touch: by itself now and then, or only when it is pushed,
+// since there is something in its queue.
+func (s *site) touch(m *siteMember, p float64) {
+	if len(m.queue) > 0 || !m.asleep && s.chance(p) {
+		s.session(m)
+	}
 }
 
 // session is a device that asks for commands until there are none.
@@ -361,7 +371,7 @@ func (s *site) session(m *siteMember) {
 			s.give(m, raw)
 		}
 		if len(m.queue) == 0 {
-			s.checkInventory(m)
+			s.checkInventory(m, betweenInventories) // when it is due, it is asked in the session
 			return
 		}
 		c := m.queue[0]
@@ -400,15 +410,14 @@ func (s *site) give(m *siteMember, raw []byte) {
 
 // checkInventory is what must hold of a device that was in touch, and of which nothing
 // got lost meanwhile.
-func (s *site) checkInventory(m *siteMember) {
+func (s *site) checkInventory(m *siteMember, oldest time.Duration) {
 	if m.disturbed || s.now.Before(m.calm) {
 		return
 	}
 	age := s.now.Sub(m.informed)
 	s.seen++
 	s.oldest = max(s.oldest, age)
-	// A period, and the time until an engine looks at it and the device comes for it.
-	require.LessOrEqual(s, age, betweenInventories+longestStep, "seed %d: the inventory of %s at %s", *enginesSeed, m.device.ID(), s.now)
+	require.LessOrEqual(s, age, oldest, "seed %d: the inventory of %s at %s", *enginesSeed, m.device.ID(), s.now)
 }
 
 // checkEnd: each code is in escrow, each lock is allowed, and the code opens it.
@@ -428,6 +437,9 @@ func (s *site) checkEnd() {
 		}
 	}
 	for id, m := range s.members {
+		m.disturbed = false
+		require.False(s, s.now.Before(m.calm))
+		s.checkInventory(m, betweenInventories+longestStep)
 		require.NoError(s, m.device.SetFindMy(true))
 		require.True(s, m.device.Lock().OpensWith(m.device.Code()), "seed %d: the lock of %s is not allowed, or no code opens it", *enginesSeed, id)
 	}
