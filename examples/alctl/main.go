@@ -31,6 +31,7 @@ var programs = []program{
 	{"code", "make and show bypass codes", runCode},
 	{"command", "write an MDM command", runCommand},
 	{"decode", "show a device message or a command as JSON, without its secrets", runDecode},
+	{"describe", "say whose devices of an inventory are, and in which groups", runDescribe},
 	{"due", "list the devices that a server has to look at, now or soon", runDue},
 	{"escrow", "look after the codes of a store: show, move and recover them; keys and audit", runEscrow},
 	{"findings", "list what is wrong with the devices of an inventory", runFindings},

@@ -160,7 +160,10 @@ func (a *access) stores(ctx context.Context, o *opened) (escrow.Store, audit.Sto
 			o.records = nil
 		}
 	}
-	return store.Escrow(), store.Audit(), err
+	if o.records == nil {
+		return store.Escrow(), store.Audit(), err
+	}
+	return refreshing{store.Escrow(), o.records, a.console}, store.Audit(), err
 }
 
 // tablesOfCodes say how many tables of codes there are.

@@ -245,7 +245,7 @@ func TestReadme(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
 	for name, file := range map[string]string{
-		"fleet": "fleet.go", "micromdm": "micromdm.go", "nanocmd": "nanocmd.go", "nanomdm": "../nanomdm/decorator.go",
+		"fleet": "fleet.go", "micromdm": "micromdm.go", "nanocmd": "nanocmd.go", "nanomdm": "../nanomdm/decorator/decorator.go",
 	} {
 		source, err := os.ReadFile(file)
 		require.NoError(t, err)

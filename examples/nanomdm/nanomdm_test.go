@@ -23,6 +23,7 @@ import (
 	"github.com/micromdm/nanomdm/mdm"
 	"github.com/micromdm/nanomdm/push"
 	"github.com/micromdm/nanomdm/service"
+	"github.com/micromdm/nanomdm/service/certauth"
 	"github.com/micromdm/nanomdm/test/enrollment"
 	"github.com/micromdm/plist"
 	"github.com/stretchr/testify/require"
@@ -33,6 +34,8 @@ import (
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/bypasscode/seal"
 	"github.com/activationlock/sdk/examples/internal/database"
+	"github.com/activationlock/sdk/examples/nanomdm/decorator"
+	"github.com/activationlock/sdk/inventory"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -377,7 +380,7 @@ func TestOneDevice(t *testing.T) {
 
 	// The device enrolls again: what it was asked is asked again, and NanoMDM drops
 	// the permission that it did not come for.
-	require.NoError(t, enqueue(t.Context(), w.store, d.ID(), []engine.Queued{{Plist: []byte(`<plist><dict><key>CommandUUID</key><string>old</string>
+	require.NoError(t, decorator.Enqueue(t.Context(), w.store, d.ID(), []engine.Queued{{Plist: []byte(`<plist><dict><key>CommandUUID</key><string>old</string>
 		<key>Command</key><dict><key>RequestType</key><string>Settings</string></dict></dict></plist>`)}}))
 	require.NoError(t, d.DoEnroll(t.Context()))
 	info := w.next(d, report(d, "", nil), "DeviceInformation")
@@ -413,21 +416,63 @@ func TestAnotherDevicesReport(t *testing.T) {
 	w.start()
 	victim, ask := w.askedForCode()
 	attacker := w.enroll()
+	known := func() (records []inventory.Record) {
+		for _, d := range []*enrollment.Enrollment{victim, attacker} {
+			r, err := w.host.records.Get(t.Context(), d.ID())
+			require.NoError(t, err)
+			records = append(records, r)
+		}
+		return records
+	}
+	before, events := known(), w.eventTypes()
+	unrecorded := func() {
+		t.Helper()
+		require.Equal(t, before, known())
+		require.Equal(t, events, w.eventTypes())
+		require.Empty(t, w.records(victim))
+		require.Empty(t, w.records(attacker))
+		require.False(t, w.stored(code2))
+	}
 	status, _ := w.send(attacker, codeReport(victim, ask, code2))
 	require.Equal(t, http.StatusInternalServerError, status, "NanoMDM's own check")
-	require.Empty(t, w.records(victim))
+	unrecorded()
 
-	// The engine does not believe it even where NanoMDM's check is missing.
-	own := &mdm.CommandResults{}
-	require.NoError(t, plist.Unmarshal(codeReport(victim, ask, code2), own))
-	own.Raw = codeReport(victim, ask, code2)
-	d := &decorator{&nothing{}, w.host}
-	_, err := d.CommandAndReportResults(attacker.NewMDMRequest(t.Context()), own)
+	// Nor is it believed where that check is missing, and no check-in either. NanoMDM,
+	// which comes after it with a report, does not see it.
+	d, request := w.around(&unreached{t: t}), attacker.NewMDMRequest(t.Context())
+	results, err := mdm.DecodeCommandResults(codeReport(victim, ask, code2))
+	require.NoError(t, err)
+	_, err = d.CommandAndReportResults(request, results)
+	require.ErrorIs(t, err, certauth.ErrNoCertAssoc)
+	as := mdm.Enrollment{UDID: victim.ID()}
+	for _, messageType := range []string{"Authenticate", "TokenUpdate", "CheckOut"} {
+		raw, err := plist.Marshal(message{"MessageType": messageType, "UDID": victim.ID(), "SerialNumber": "XXFORGED", "Topic": topic, "PushMagic": "x", "Token": []byte("x")})
+		require.NoError(t, err)
+		switch messageType {
+		case "Authenticate":
+			err = d.Authenticate(request, &mdm.Authenticate{Enrollment: as, Raw: raw})
+		case "TokenUpdate":
+			err = d.TokenUpdate(request, &mdm.TokenUpdate{Enrollment: as, Raw: raw})
+		case "CheckOut":
+			err = d.CheckOut(request, &mdm.CheckOut{Enrollment: as, Raw: raw})
+		}
+		require.ErrorIs(t, err, certauth.ErrNoCertAssoc, messageType)
+	}
+	request.Certificate = nil
+	require.ErrorIs(t, d.CheckOut(request, &mdm.CheckOut{Enrollment: as}), certauth.ErrNoCertAssoc)
+	require.ErrorIs(t, d.CheckOut(attacker.NewMDMRequest(t.Context()), &mdm.CheckOut{}), certauth.ErrNoCertAssoc, "nobody is named")
+	unrecorded()
+
+	// What NanoMDM and the engine read differently is not believed either: the engine
+	// reads the bytes by itself.
+	d.CheckinAndCommandService = &nothing{}
+	results.UDID = attacker.ID()
+	_, err = d.CommandAndReportResults(attacker.NewMDMRequest(t.Context()), results)
 	require.NoError(t, err)
 	require.Equal(t, engine.NotBelieved, w.lastEvent())
-	require.NotContains(t, string(own.Raw), code2)
-	require.Empty(t, w.records(victim))
-	require.Empty(t, w.records(attacker))
+	require.NotContains(t, string(results.Raw), code2)
+	events = append(events, engine.NotBelieved)
+	unrecorded()
 
 	w.next(victim, codeReport(victim, ask, code), "Settings")
 }
@@ -487,6 +532,17 @@ func TestGuard(t *testing.T) {
 	resp.Body.Close()
 	require.Equal(t, http.StatusBadRequest, resp.StatusCode)
 	w.next(d, codeReport(d, ask, code), "Settings")
+}
+
+// unreached is a service that no report must come to.
+type unreached struct {
+	service.NopService
+	t *testing.T
+}
+
+func (u *unreached) CommandAndReportResults(*mdm.Request, *mdm.CommandResults) (*mdm.Command, error) {
+	u.t.Error("a forged report was passed on")
+	return nil, nil
 }
 
 // nothing is a service that does nothing, in place of NanoMDM's.

@@ -18,6 +18,7 @@ import (
 	"github.com/micromdm/nanomdm/service/certauth"
 	"github.com/micromdm/nanomdm/service/nanomdm"
 
+	"github.com/activationlock/sdk/examples/nanomdm/decorator"
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
@@ -62,7 +63,7 @@ const (
 func (h *host) devices(verifier httpmdm.CertVerifier, logger log.Logger) http.Handler {
 	var inner service.CheckinAndCommandService = nanomdm.New(h.store, nanomdm.WithLogger(logger),
 		nanomdm.WithUserAuthenticate(nanomdm.NewUAService(h.store, false)))
-	inner = &decorator{inner, h}
+	inner = h.around(inner)
 	inner = certauth.New(inner, h.store, certauth.WithLogger(logger)) // outermost: who is it?
 
 	var handler http.Handler = httpmdm.CheckinAndCommandHandler(inner, logger)
@@ -70,6 +71,11 @@ func (h *host) devices(verifier httpmdm.CertVerifier, logger log.Logger) http.Ha
 	handler = httpmdm.CertExtractMdmSignatureMiddleware(handler,
 		httpmdm.MdmSignatureVerifierFunc(mdmcmd.VerifySignature), httpmdm.SigLogWithLogger(logger))
 	return guard(handler)
+}
+
+// around is the engine around NanoMDM's own service.
+func (h *host) around(inner service.CheckinAndCommandService) *decorator.Decorator {
+	return &decorator.Decorator{CheckinAndCommandService: inner, Engine: h.engine, Store: h.store, Wake: h.wake, Logger: h.logger}
 }
 
 // maxBody is the largest body that is read. Reports of large application lists

@@ -1,8 +1,10 @@
 package benchmark
 
 import (
+	"context"
 	"crypto/x509"
 	"database/sql"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -16,9 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/activationlock/sdk/activationlock/activationlocktest"
-	"github.com/activationlock/sdk/activationlock/engine"
 	"github.com/activationlock/sdk/activationlock/sqlstore"
 	"github.com/activationlock/sdk/examples/internal/database"
+	"github.com/activationlock/sdk/examples/nanomdm/decorator"
 	"github.com/activationlock/sdk/inventory"
 	"github.com/activationlock/sdk/mdmcmd"
 )
@@ -28,33 +30,6 @@ type nanoStore interface {
 	storage.ServiceStore
 	storage.CertAuthStore
 	storage.CommandEnqueuer
-}
-
-// around is NanoMDM with the engine around it. That the certificate is the one of the
-// enrollment that the report names was found by the service in front of it.
-type around struct {
-	service.CheckinAndCommandService
-	engine *engine.Engine
-	queue  storage.CommandEnqueuer
-}
-
-func (a *around) CommandAndReportResults(r *mdm.Request, results *mdm.CommandResults) (*mdm.Command, error) {
-	id := results.Resolved().DeviceChannelID
-	out, err := a.engine.HandleReport(r.Context(), engine.Enrollment{ID: id}, results.Raw)
-	for _, c := range out.Commands {
-		command, err := mdm.DecodeCommand(c.Plist)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := a.queue.EnqueueCommand(r.Context(), []string{id}, command); err != nil {
-			return nil, err
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	results.Raw = out.Redacted
-	return a.CheckinAndCommandService.CommandAndReportResults(r, results)
 }
 
 // onMariaDB is NanoMDM's storage with the one statement of a report in words that
@@ -115,7 +90,11 @@ func newNano(b *testing.B, d sqlstore.Dialect) *nano {
 		require.NoError(b, err)
 	}
 	n.alone = certauth.New(nanomdm.New(n.store), n.store)
-	n.around = certauth.New(&around{nanomdm.New(n.store), n.Engine, n.store}, n.store)
+	n.around = certauth.New(&decorator.Decorator{
+		CheckinAndCommandService: nanomdm.New(n.store), Engine: n.Engine, Store: n.store,
+		Wake:   func(context.Context, string) error { return nil }, // no check-ins
+		Logger: slog.New(slog.DiscardHandler),
+	}, n.store)
 	return n
 }
 
@@ -205,11 +184,11 @@ func alike(n int, k kind) (sessions [][]kind) {
 	return sessions
 }
 
-// BenchmarkNanoMDM has NanoMDM's CommandAndReportResults with the engine around it,
-// beside NanoMDM alone, both behind NanoMDM's own check of certificates and on the
-// same database server; see mix for what a fleet sends. Of a device that was silent
-// for an hour or more, the engine notes with its first report that it is there; else
-// what says nothing new is not written.
+// BenchmarkNanoMDM has NanoMDM's CommandAndReportResults with the engine around it, by
+// the decorator that hosts are told to copy, beside NanoMDM alone, both behind
+// NanoMDM's own check of certificates and on the same database server; see mix for
+// what a fleet sends. Of a device that was silent for an hour or more, the engine notes
+// with its first report that it is there; else what says nothing new is not written.
 //
 //	go test -run '^$' -bench NanoMDM -benchtime 5s -timeout 1h ./examples/internal/benchmark
 func BenchmarkNanoMDM(b *testing.B) {
