@@ -474,6 +474,16 @@ func TestAnotherDevicesReport(t *testing.T) {
 	events = append(events, engine.NotBelieved)
 	unrecorded()
 
+	// The victim's certificate is known by now, and none but that speaks for it.
+	for who, want := range map[*enrollment.Enrollment]error{victim: nil, attacker: certauth.ErrNoCertAssoc} {
+		for range 2 {
+			idle, err := mdm.DecodeCommandResults(report(victim, "", nil))
+			require.NoError(t, err)
+			_, err = d.CommandAndReportResults(who.NewMDMRequest(t.Context()), idle)
+			require.ErrorIs(t, err, want)
+		}
+	}
+
 	w.next(victim, codeReport(victim, ask, code), "Settings")
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"github.com/micromdm/nanomdm/mdm"
 	"github.com/micromdm/nanomdm/service"
@@ -20,13 +21,15 @@ import (
 // code that could not be committed would be lost. Here the error becomes HTTP 500, and
 // the device sends its report again.
 //
-// All fields are required.
+// All fields are required. A Decorator must not be copied.
 type Decorator struct {
 	service.CheckinAndCommandService // NanoMDM's own
 	Engine                           *engine.Engine
 	Store                            Store
 	Wake                             func(ctx context.Context, id string) error // pushes to a device
 	Logger                           *slog.Logger
+
+	bound sync.Map // the hash of the certificate by enrollment ID
 }
 
 // Store is what is needed of NanoMDM's storage.
@@ -91,22 +94,26 @@ func (d *Decorator) handle(r *mdm.Request, e *mdm.Enrollment, raw []byte, handle
 // the certificate to that when it began. What a message says of itself is not
 // believed. Whom NanoMDM's own check found is not in the request yet (r.EnrollID is
 // nil), so it is asked again: by the primary key, as EnrollmentFromHash goes through
-// the whole table.
+// the whole table, and once for each certificate, since the check in front asks each
+// time and refuses one that was exchanged.
 func (d *Decorator) sender(r *mdm.Request, e *mdm.Enrollment) (engine.Enrollment, error) {
 	named := e.Resolved()
 	if named == nil || r.Certificate == nil {
 		return engine.Enrollment{}, certauth.ErrNoCertAssoc
 	}
-	id := named.DeviceChannelID
-	ask := r.WithContext(r.Context()) // a copy
-	ask.EnrollID = &mdm.EnrollID{Type: named.Type, ID: id}
-	bound, err := d.Store.IsCertHashAssociated(ask, certauth.HashCert(r.Certificate))
-	switch {
-	case err != nil:
-		return engine.Enrollment{}, err
-	case !bound:
-		return engine.Enrollment{}, certauth.ErrNoCertAssoc
-	case named.IsUserChannel:
+	id, hash := named.DeviceChannelID, certauth.HashCert(r.Certificate)
+	if known, _ := d.bound.Load(id); known != hash {
+		ask := r.WithContext(r.Context()) // a copy
+		ask.EnrollID = &mdm.EnrollID{Type: named.Type, ID: id}
+		switch bound, err := d.Store.IsCertHashAssociated(ask, hash); {
+		case err != nil:
+			return engine.Enrollment{}, err
+		case !bound:
+			return engine.Enrollment{}, certauth.ErrNoCertAssoc
+		}
+		d.bound.Store(id, hash)
+	}
+	if named.IsUserChannel {
 		return engine.Enrollment{ID: id + ":" + named.UserChannelID, ParentID: id, Channel: engine.UserChannel}, nil
 	}
 	return engine.Enrollment{ID: id}, nil
