@@ -32,6 +32,7 @@ const (
 
 	mostADay  = 54       // of a command: once an hour, and what enrollments begin anew
 	mostBytes = 12 << 10 // of a record in JSON
+	mostHeap  = 48 << 10 // of memory for a device, with what the test knows of it
 	// Commands of a device that is off for all of the 90 days: each of three questions
 	// after a day, two, four and then every week, and the one for the code every day
 	// while its window is open, nine times toward its end, and then every week.
@@ -278,6 +279,13 @@ func (f *fleet) checkCommands(s *fleetServer, batches []engine.Batch) {
 			require.NotNil(f, m, "a command for nobody")
 			if r := f.stored(b.Enrollment.ID); r.UserEnrollment { // of an adopted one nobody knows until it speaks
 				f.fail(m, "a command for a device of a user")
+			}
+			if c.RequestType == askCode {
+				config, facts := m.device.Config(), f.stored(b.Enrollment.ID).Facts
+				if strings.HasPrefix(config.ProductName, "AppleTV") || strings.HasPrefix(config.ProductName, "Watch") ||
+					config.SharedIPad && facts.SharedIPad != nil {
+					f.fail(m, "asked for a code that it cannot have")
+				}
 			}
 			q, there := m.asked[c.RequestType]
 			rest := otherRest
@@ -579,6 +587,7 @@ func (f *fleet) checkEnd() {
 	runtime.GC()
 	runtime.ReadMemStats(&memory)
 	f.sum.heap = int(memory.HeapAlloc)
+	require.Less(f, f.sum.heap, 8<<20+mostHeap*len(f.members), "bytes of memory")
 }
 
 // checkKept: every code that was taken is in escrow, once.

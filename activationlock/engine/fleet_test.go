@@ -455,6 +455,9 @@ func (f *fleet) liveOn(m *member) {
 		})
 	case 10:
 		d.NotNow(1 + f.rng.IntN(4))
+		if f.chance(0.1) { // its passcode is typed by nobody for weeks
+			d.NotNow(20 + f.rng.IntN(40))
+		}
 	case 11:
 		d.Lose(1 + f.rng.IntN(3))
 	case 12:
