@@ -20,10 +20,11 @@ type AdoptResult struct {
 }
 
 // Adopt takes in a fleet that was enrolled before the engine was there. Their first
-// questions are spread over [Policy].AdoptWithin, and later where the window of
-// [Policy].Inventory is closed, by Tick; who speaks before is asked then. Since when the devices are supervised nobody knows, so none of them
-// has a window that is known to be open: each is asked for its code once, and again
-// with every inventory until it gave one.
+// questions are spread over [Policy].AdoptWithin, and come later where the window of
+// [Policy].Inventory is closed, by Tick; who speaks before is asked then. Since when
+// the devices are supervised nobody knows, so none of them has a time to give its code
+// that is known to be open: each is asked for its code once, when it is known what it
+// is, and again with every inventory until it gave one.
 //
 // It can be stopped and called again with the same enrollments. An error, which is
 // of the inventory or the context, ends it; the result says how far it came.

@@ -124,10 +124,9 @@ func mayAsk(r *inventory.Record, requestType string, now time.Time) bool {
 	return !now.Before(x.AgainAt) || ahead(x.AskedAt, now) || ahead(x.AnsweredAt, now)
 }
 
-// skew is by how much the clocks of servers may differ.
-const skew = time.Hour
-
-func ahead(t, now time.Time) bool { return t.After(now.Add(skew)) }
+// ahead reports whether a time is further in the future than clocks differ that are set
+// at all.
+func ahead(t, now time.Time) bool { return t.After(now.Add(24 * time.Hour)) }
 
 // notNowAgain is when to ask again what the device could not do: soon at first, and
 // then after twice the time each time, for the server sends it again by itself.
