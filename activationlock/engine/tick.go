@@ -155,6 +155,7 @@ func (e *Engine) workOrphansOf(ctx context.Context, actions []bypass.Action) (ba
 		} else {
 			var call *bypass.Call
 			if call, a, err = e.bypasses.Next(ctx, a.ID); call != nil {
+				e.pauses.asked(UnlockService, e.now())
 				batches = append(batches, Batch{Requests: []Request{{
 					Service: UnlockService, SerialNumber: a.Device.SerialNumber, HTTP: call.Request, unlock: call,
 				}}})
