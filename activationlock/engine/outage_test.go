@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -135,6 +136,146 @@ func (f *fuller) states() map[bypass.State]int {
 		states[a.State]++
 	}
 	return states
+}
+
+// While Apple hangs, devices get their commands all the same, a dead service is called
+// now and then only, and once it is back all that was wanted is done.
+func TestAppleHangs(t *testing.T) {
+	t.Parallel()
+	const n = 200
+	f, m := newMoody(t, n, nil)
+	f.tickOf(1000)
+	require.Len(t, m.asked, n)
+	f.after(3 * week) // all are due again, for Apple and for the device
+	m.hang()
+	m.all()
+	m.asked = map[string]int{}
+	before := f.now
+	commands := map[string]bool{}
+	for _, b := range f.tickOf(1000) {
+		require.Equal(t, "DeviceInformation", b.Commands[0].RequestType)
+		commands[b.Enrollment.ID] = true
+	}
+	require.Len(t, commands, n, "no device waits for Apple")
+	require.LessOrEqual(t, f.now.Sub(before), 2*time.Minute)
+	require.Equal(t, 1, m.all(), "the others wait for what comes of it")
+
+	t.Log("a person's orders are sent at once all the same")
+	for _, i := range []int{0, 1} {
+		require.NoError(t, f.engine.LockForOrganization(t.Context(), serialOf(i), by, ""))
+		require.Equal(t, i+1, m.calls[engine.LockService])
+	}
+	for _, i := range []int{2, 3} {
+		a, _, err := f.engine.Bypass(t.Context(), serialOf(i), engine.Unlock{Act: by, InHand: true})
+		require.NoError(t, err)
+		require.Equal(t, bypass.Active, a.State)
+	}
+	require.Equal(t, 2, m.calls[engine.UnlockService])
+
+	f.minutes(60)
+	for service, calls := range m.calls {
+		require.InDelta(t, 7, calls, 2, service)
+	}
+	require.Len(t, m.calls, 3)
+	m.all()
+	f.minutes(24 * 60)
+	require.InDelta(t, 31, m.calls[engine.StatusService], 2, "every 45 minutes")
+	require.LessOrEqual(t, m.calls[engine.LockService], 31, "two orders rest longer in the end")
+	require.LessOrEqual(t, m.calls[engine.UnlockService], 31)
+
+	m.answer()
+	f.minutes(50)
+	require.GreaterOrEqual(t, len(m.asked), n-8, "those that were asked last rest a little longer")
+	require.Equal(t, map[bypass.State]int{bypass.Done: 2}, f.states())
+	f.minutes(24 * 60)
+	require.Len(t, m.asked, n)
+	require.Equal(t, []engine.EventType{engine.Locked, engine.Locked}, f.told(engine.Locked))
+}
+
+// Bypasses of devices without a record do not fill a Tick either, nor do they end for
+// an Apple that hangs, or by a certificate that is refused.
+func TestOrphansWhileAppleHangs(t *testing.T) {
+	t.Parallel()
+	const n = 80
+	f, m := newMoody(t, 1, nil)
+	f.orphans(n)
+	f.after(3 * week)
+	m.hang()
+	before := f.now
+	require.Len(t, f.tickOf(1000), 1)
+	require.Equal(t, map[engine.Service]int{engine.UnlockService: 1, engine.StatusService: 1}, m.calls)
+	require.Equal(t, time.Minute, f.now.Sub(before))
+	require.Equal(t, map[bypass.State]int{bypass.Active: 1, bypass.Pending: n - 1}, f.states(), "no code of another counts as tried")
+	f.minutes(60)
+	require.InDelta(t, 7, m.calls[engine.UnlockService], 2)
+
+	m.fails = func(engine.Service, string) (int, string, error) { return 0, "", refusedByTLS }
+	f.minutes(60)
+	require.InDelta(t, 1, f.states()[bypass.Failed], 1)
+	failed := f.states()[bypass.Failed]
+
+	m.answer()
+	f.minutes(60)
+	require.Equal(t, map[bypass.State]int{bypass.Failed: failed, bypass.Done: n - failed}, f.states())
+}
+
+// An Apple that is slow holds up no device, nor a bypass; it is asked for as much as
+// it can answer.
+func TestAppleIsSlow(t *testing.T) {
+	t.Parallel()
+	const n, limit, perTick = 120, 30, 12
+	f, m := newMoody(t, n, nil)
+	f.tickOf(n)
+	f.after(3 * week)
+	m.takes = 5 * time.Second
+	m.asked = map[string]int{}
+	commands := map[string]bool{}
+	for i := range n / limit {
+		before := f.now
+		for _, b := range f.tickOf(limit) {
+			commands[b.Enrollment.ID] = true
+		}
+		require.Len(t, commands, (i+1)*limit, "what was left for lack of time does not come first")
+		require.Equal(t, time.Minute, f.now.Sub(before))
+		require.Len(t, m.asked, (i+1)*perTick)
+	}
+	for i := range n {
+		r := f.record(names(n)[i])
+		if x := r.Exchanges[string(engine.StatusService)]; m.asked[serialOf(i)] == 0 {
+			require.Empty(t, x.UUIDs, "what was not sent is not on record as asked")
+			require.False(t, r.Summary.DueAt.After(f.now), "and is due")
+		}
+	}
+	last := ""
+	for i := range n {
+		if m.asked[serialOf(i)] == 0 {
+			last = serialOf(i)
+		}
+	}
+	m.hang()
+	a, _, err := f.engine.Bypass(t.Context(), last, engine.Unlock{Act: by, InHand: true})
+	require.NoError(t, err)
+	f.now = a.NextAt
+	m.answer()
+	m.takes = 5 * time.Second
+	f.tickOf(n)
+	require.Equal(t, map[bypass.State]int{bypass.Done: 1}, f.states(), "before all that wait for their status")
+	for range n/perTick + 1 {
+		f.tickOf(limit)
+	}
+	require.Len(t, m.asked, n)
+}
+
+// Bypasses of devices without a record have no more time in a Tick than all others.
+func TestOrphansWhileAppleIsSlow(t *testing.T) {
+	t.Parallel()
+	f, m := newMoody(t, 1, nil)
+	f.orphans(20)
+	m.takes = 5 * time.Second
+	f.tick()
+	require.Equal(t, map[engine.Service]int{engine.UnlockService: 12}, m.calls)
+	f.tick()
+	require.Equal(t, map[engine.Service]int{engine.UnlockService: 20, engine.StatusService: 1}, m.calls)
 }
 
 // Which answers have a service left alone: those that another device would get, too.
@@ -298,4 +439,51 @@ func TestOneRequestFindsOut(t *testing.T) {
 	require.NoError(t, f.engine.HandleAnswer(t.Context(), unlock, answerOf(200, ""), nil))
 	f.after(time.Minute)
 	require.Len(t, f.requests(), n-2+n-1, "the others; and the bypass whose call was lost, two minutes ago")
+}
+
+// While there is more to ask Apple than a Tick has time for, Run does not wait.
+func TestRunDoesNotWaitWhileApplesAnswersAreSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const n = 30
+		calls := 0
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		f := newFuller(t, func(f *fuller) {
+			withStatus(f)
+			f.config.Clock = time.Now
+			f.config.Doer = doer(func(*http.Request) (*http.Response, error) {
+				time.Sleep(5 * time.Second)
+				if calls++; calls == n {
+					cancel()
+				}
+				return answerOf(404, ""), nil
+			})
+		})
+		f.now = time.Now() // when codes are filed by what is not the engine
+		for i, id := range names(n) {
+			f.settled(id, serialOf(i), iPhone)
+		}
+		began := time.Now()
+		err := f.engine.Run(ctx, time.Hour, 100, func(context.Context, engine.Batch) error { return nil })
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, n*5*time.Second, time.Since(began))
+	})
+}
+
+// A context that ends while Apple is called ends that: no other call begins.
+func TestTickWhoseContextEndsAtApple(t *testing.T) {
+	t.Parallel()
+	f, m := newMoody(t, 3, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	m.fails = func(engine.Service, string) (int, string, error) { cancel(); return 0, "", context.Canceled }
+	f.config.Actions, f.config.Organization = nil, ""
+	f.engine = f.another()
+	_, err := f.engine.Tick(ctx, 100)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, 1, m.all())
+	m.answer()
+	f.after(10 * time.Minute)
+	f.tick()
+	require.Equal(t, 3, m.all(), "nor is the service left alone for that")
 }
