@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,6 +60,12 @@ const (
 	// answerWithin is how long a call to Apple may take, at most.
 	answerWithin = 10 * time.Minute
 	appleTimeout = 30 * time.Second
+	// firstPause and longestPause are how long a service is left alone after calls in
+	// vain. A bypass that fails rests a little longer (see [bypass.Action.Next]), and
+	// so does a question (see putOff): if only one device's calls fail, another one's
+	// comes first.
+	firstPause   = 45 * time.Second
+	longestPause = 45 * time.Minute
 	// unknownAgain is when to ask again about a device that the organization does
 	// not have.
 	unknownAgain = 30 * 24 * time.Hour
@@ -83,7 +89,7 @@ func (s *step) planApple(r *inventory.Record, now time.Time) (asks []string) {
 }
 
 // mayAsk reports whether Apple was not asked so lately that it should rest, and
-// does not want to be left alone.
+// the service is not left alone.
 func (s *step) mayAsk(r *inventory.Record, service Service, now time.Time) bool {
 	return mayAsk(r, string(service), now) && !now.Before(s.pauses[service])
 }
@@ -181,6 +187,7 @@ func (e *Engine) requests(ctx context.Context, r *inventory.Record, p Policy, as
 				exchange(r, a.name, func(x inventory.Exchange) inventory.Exchange { return without(x, a.uuid) })
 			})
 		} else if request.HTTP != nil {
+			e.pauses.asked(request.Service, e.now())
 			list = append(list, request)
 		}
 	}
@@ -250,7 +257,7 @@ func (e *Engine) HandleAnswer(ctx context.Context, request Request, resp *http.R
 		return e.lockAnswered(ctx, request, apple.ReadLock(resp, err))
 	case service == UnlockService && request.unlock != nil && e.bypasses != nil:
 		answer := apple.ReadUnlock(resp, err)
-		e.unlockAnswered(answer)
+		e.heard(service, answer)
 		action, err := e.bypasses.Answer(ctx, request.unlock, answer)
 		if err != nil {
 			return fmt.Errorf("engine: handle answer: %w", err)
@@ -263,12 +270,10 @@ func (e *Engine) HandleAnswer(ctx context.Context, request Request, resp *http.R
 	return errors.New("engine: handle answer: not a request of an engine")
 }
 
-// unlockAnswered minds what an answer to an unlock call says beside its bypass.
-func (e *Engine) unlockAnswered(answer apple.Answer) {
-	e.counted(AppleCalls, "unlock: "+string(answer.Outcome), 1)
-	if answer.Outcome == apple.Later {
-		e.pauses.until(UnlockService, e.now().Add(max(answer.RetryAfter, time.Minute)))
-	}
+// heard minds what an answer says of its service, whatever else it says.
+func (e *Engine) heard(s Service, answer apple.Answer) {
+	e.counted(AppleCalls, strings.TrimPrefix(string(s), "apple ")+": "+string(answer.Outcome), 1)
+	e.pauses.heard(s, answer, e.now())
 }
 
 // unlocker sends the calls of a bypass, and has the engine know of their answers.
@@ -276,19 +281,20 @@ type unlocker struct{ e *Engine }
 
 func (u unlocker) Do(r *http.Request) (*http.Response, error) {
 	defer u.e.took(StepApple)()
+	u.e.pauses.asked(UnlockService, u.e.now())
 	resp, err := u.e.config.Doer.Do(r)
 	head := resp
 	if resp != nil {
 		head = new(*resp)
 		head.Body = nil // it is the bypass's to read
 	}
-	u.e.unlockAnswered(apple.ReadUnlock(head, err))
+	u.e.heard(UnlockService, apple.ReadUnlock(head, err))
 	return resp, err
 }
 
 func (e *Engine) statusAnswered(ctx context.Context, request Request, answer apple.StatusAnswer) error {
 	now := e.now()
-	e.counted(AppleCalls, "status: "+string(answer.Outcome), 1)
+	e.heard(StatusService, answer.Answer)
 	evidence, says := activationlock.OfStatus(request.SerialNumber, answer, now)
 	if answer.Outcome == apple.Done && !says {
 		answer.Outcome = apple.Failed // it names another device
@@ -314,7 +320,7 @@ func (e *Engine) statusAnswered(ctx context.Context, request Request, answer app
 
 func (e *Engine) lockAnswered(ctx context.Context, request Request, answer apple.LockAnswer) error {
 	now := e.now()
-	e.counted(AppleCalls, "lock: "+string(answer.Outcome), 1)
+	e.heard(LockService, answer.Answer)
 	// The code first: what it opens must not be forgotten. One that will be sent again
 	// is not void, or each new try would make another one.
 	again := answer.Outcome == apple.TermsNotSigned || answer.Outcome == apple.SessionOver || answer.Outcome == apple.Later
@@ -384,10 +390,7 @@ func without(x inventory.Exchange, uuid string) inventory.Exchange {
 func (e *Engine) answered(ctx context.Context, request Request, answer apple.Answer, change func(*inventory.Record, Policy, inventory.Exchange) inventory.Exchange) error {
 	now := e.now()
 	switch answer.Outcome {
-	case apple.Later:
-		e.pauses.until(request.Service, now.Add(max(answer.RetryAfter, time.Minute)))
-		e.emit(ctx, AppleFailed, request.EnrollmentID, request.SerialNumber, outcomeError(answer.Outcome))
-	case apple.NoAnswer, apple.Failed, apple.SessionOver, apple.TermsNotSigned, apple.Refused, apple.Malformed:
+	case apple.Later, apple.NoAnswer, apple.Failed, apple.SessionOver, apple.TermsNotSigned, apple.Refused, apple.Malformed:
 		e.emit(ctx, AppleFailed, request.EnrollmentID, request.SerialNumber, outcomeError(answer.Outcome))
 	}
 	before, err := e.config.Inventory.Get(ctx, request.EnrollmentID)
@@ -487,27 +490,79 @@ func (e *Engine) send(ctx context.Context, requests []Request) {
 	}
 }
 
-// pauses are until when Apple's services want to be left alone, as they told this
-// engine.
+// pauses are until when Apple's services are left alone, as far as this engine knows
+// of their answers. The zero value leaves none alone.
 type pauses struct {
-	mu    sync.Mutex
-	times map[Service]time.Time
+	mu sync.Mutex
+	of map[Service]servicePause
 }
 
-func (p *pauses) until(s Service, t time.Time) {
+// servicePause is why a service is left alone. What is over, or never was, is zero or past.
+type servicePause struct {
+	told  time.Time     // until then Apple wants to be left alone, as it said
+	until time.Time     // until then it is, as the last call was in vain
+	wait  time.Duration // how long that is; zero after a call that was not in vain
+	probe time.Time     // until then the first call after that may be answered
+}
+
+// heard minds an answer. Calls in vain are those that another device's would not fare
+// better than: without an answer, or refused for who calls. Each of them has the
+// service left alone twice as long, until one is not in vain. Later is neither: it may
+// be about one device.
+func (p *pauses) heard(s Service, answer apple.Answer, now time.Time) {
+	p.change(s, func(x *servicePause) {
+		x.probe = time.Time{}
+		switch answer.Outcome {
+		case apple.Later:
+			x.told = later(x.told, now.Add(max(answer.RetryAfter, time.Minute)))
+		case apple.NoAnswer, apple.SessionOver, apple.TermsNotSigned, apple.Refused:
+			if !now.Before(x.until) && !errors.Is(answer.Err, context.Canceled) { // else it was sent before that, or called off
+				x.wait = min(max(2*x.wait, firstPause), longestPause)
+				x.until = now.Add(x.wait)
+			}
+		default:
+			x.until, x.wait = time.Time{}, 0
+		}
+	})
+}
+
+// asked notes that a call goes out. After a call in vain, others wait for what comes
+// of it, for as long as an answer may take.
+func (p *pauses) asked(s Service, now time.Time) {
+	p.change(s, func(x *servicePause) {
+		if x.wait > 0 {
+			x.probe = now.Add(2 * appleTimeout)
+		}
+	})
+}
+
+// lift has a service called for a person, who waits, unless Apple said that it wants
+// to be left alone: it may be back. If it is not, it is left alone as long as before.
+func (p *pauses) lift(s Service) {
+	p.change(s, func(x *servicePause) { x.until, x.probe, x.wait = time.Time{}, time.Time{}, x.wait/2 })
+}
+
+func (p *pauses) change(s Service, change func(*servicePause)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.times == nil {
-		p.times = map[Service]time.Time{}
+	if p.of == nil {
+		p.of = map[Service]servicePause{}
 	}
-	p.times[s] = later(p.times[s], t)
+	x := p.of[s]
+	change(&x)
+	p.of[s] = x
 }
 
-// paused reports whether a service wants to be left alone.
-func (e *Engine) paused(s Service) bool { return e.now().Before(e.pauses.all()[s]) }
-
+// all returns until when each service is left alone.
 func (p *pauses) all() map[Service]time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return maps.Clone(p.times)
+	ends := map[Service]time.Time{}
+	for s, x := range p.of {
+		ends[s] = later(later(x.told, x.until), x.probe)
+	}
+	return ends
 }
+
+// paused reports whether a service is left alone.
+func (e *Engine) paused(s Service) bool { return e.now().Before(e.pauses.all()[s]) }

@@ -263,6 +263,7 @@ func (e *Engine) Bypass(ctx context.Context, serialOrID string, u Unlock) (bypas
 		return fail(a, err)
 	}
 	// From here on the action is stored: what fails is done by Tick.
+	e.pauses.lift(UnlockService)
 	id := d.Record.EnrollmentID
 	if id != "" && !e.adoptBypass(ctx, &d.Record, a.ID) {
 		return a, warning, nil
@@ -338,6 +339,7 @@ func (e *Engine) lockForOrganization(ctx context.Context, serialOrID string, by 
 	}); err != nil {
 		return err
 	}
+	e.pauses.lift(LockService)
 	if !e.update(ctx, &d.Record, func(r *inventory.Record) {
 		r.LockOrder = inventory.LockOrder{By: by, Message: message, At: now}
 		exchange(r, string(LockService), func(x inventory.Exchange) inventory.Exchange {

@@ -50,8 +50,8 @@ const (
 	Unlocked EventType = "unlocked"
 	// BypassEnded: a bypass is over without that.
 	BypassEnded EventType = "bypass ended"
-	// AppleFailed: Apple could not be asked, or gave no answer to go by. It is asked
-	// again.
+	// AppleFailed: Apple could not be asked, gave no answer to go by, or refused. It
+	// is asked again, unless LockRefused follows: then it refused for good.
 	AppleFailed EventType = "apple failed"
 	// AuditFailed: the audit could not be written, so what it should have been told
 	// of was not done.

@@ -32,7 +32,7 @@ const (
 	StepPlan   Step = "plan"
 	StepRecord Step = "record"
 	StepApple  Step = "apple" // one call
-	StepTick   Step = "tick"  // one due record, all told
+	StepTick   Step = "tick"  // one due record, without the calls of a Doer
 )
 
 func (e *Engine) counted(what Counter, label string, n int) {
