@@ -65,6 +65,7 @@ func odd() []inventory.Row {
 	return []inventory.Row{
 		fullRow(), {EnrollmentID: "nothing is known"}, named(`=HYPERLINK("http://x")`), named("+31"), named("-1"), named("@sum"), named("\t=1"),
 		named(`say "hi"`), named("a,b;c"), named("two\nlines"), named("two\r\nlines"), named("'=1"), named(" led "), named("Zoë’s <iPad> & \u2028"),
+		named("x\n=cmd|' /C calc'!A0;"), named(`x;"=1;`),
 		{EnrollmentID: "E", SerialNumber: "=1", ModelName: "=2", OSVersion: "=3", Groups: []string{"=4", "b,c"}},
 		{EnrollmentID: "E", ProductName: "iPhone17,3"},
 	}
@@ -77,7 +78,8 @@ func TestGoldenCSV(t *testing.T) {
 		n, err := inventory.WriteCSV(&out, rowsOf(nil, odd()...), l)
 		require.NoError(t, err)
 		require.Equal(t, len(odd()), n)
-		golden(t, "report."+string(l)+".csv", out.String())
+		text := out.String()
+		golden(t, "report."+string(l)+".csv", text)
 
 		// A reader gets what the cells are, of which none is a formula.
 		read, err := csv.NewReader(&out).ReadAll()
@@ -88,11 +90,16 @@ func TestGoldenCSV(t *testing.T) {
 			for c, cell := range r.Cells(l) {
 				cell = strings.ReplaceAll(cell, "\r\n", "\n") // as the reader reads all line ends
 				require.Equal(t, strings.ReplaceAll(cell, "'", ""), strings.ReplaceAll(read[i+1][c], "'", ""), "row %d", i)
-				// Nor where a spreadsheet begins one at a semicolon or a tab.
-				for _, part := range strings.FieldsFunc(read[i+1][c], func(r rune) bool { return r == ';' || r == '\t' }) {
-					require.False(t, strings.ContainsRune("=+-@", rune(part[0])), "%q", read[i+1][c])
-				}
-				require.False(t, read[i+1][c] != "" && strings.ContainsRune("=+-@\t\r", rune(read[i+1][c][0])), "%q", read[i+1][c])
+			}
+		}
+		// Nor is one for a spreadsheet that begins cells elsewhere.
+		for _, separator := range ",;\t" {
+			r := csv.NewReader(strings.NewReader(text))
+			r.Comma, r.LazyQuotes, r.FieldsPerRecord = separator, true, -1
+			read, err := r.ReadAll()
+			require.NoError(t, err)
+			for _, cell := range slices.Concat(read...) {
+				require.False(t, cell != "" && strings.ContainsRune("=+-@\t\r\n", rune(cell[0])), "%q by %q", cell, separator)
 			}
 		}
 	}
