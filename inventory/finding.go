@@ -134,6 +134,25 @@ func (v *view) noticed(k FindingKind, at time.Time) time.Time {
 	return at
 }
 
+// without is since when there is a finding of a kind because no code is held: since
+// the moment from which one was needed, or since the last one went that would have
+// done, if that was later.
+func (v *view) without(k FindingKind, needed time.Time, opens func(bypasscode.Kind) bool) time.Time {
+	since := needed
+	for _, c := range v.codes {
+		if opens(c.Kind) && (c.State == escrow.Void || c.State == escrow.Purged) && c.StateSince.After(since) {
+			since = c.StateSince
+		}
+	}
+	if since.After(needed) {
+		since = v.noticed(k, since) // what went may not have counted any more, as a void code that is purged
+	}
+	if since.Before(needed) {
+		return needed
+	}
+	return since
+}
+
 // find finds what is wrong. A user enrollment and a user channel have nothing to
 // do with the device's lock.
 func (v *view) find() {
@@ -185,21 +204,23 @@ func (v *view) platform() mdmcmd.Platform { return v.Facts.Platform() }
 
 // findLocked finds what is wrong with a lock that is on.
 func (v *view) findLocked() {
-	since := v.situation.Lock.Since
+	locked := func(k FindingKind, severity Severity) {
+		v.add(k, severity, v.without(k, v.situation.Lock.Since, v.situation.Lock.Kind.Opens))
+	}
 	switch status := activationlock.StatusOf(v.situation); {
 	case !v.locked() || status == activationlock.EnabledWithBypassCode:
 	case v.platform() == mdmcmd.WatchOS:
-		v.add(LockedNoCode, Notice, since) // it goes with its phone's
+		locked(LockedNoCode, Notice) // it goes with its phone's
 	case status == activationlock.EnabledWithoutBypassCodeNotSupervised:
-		v.add(LockedNotSupervised, Critical, since)
+		locked(LockedNotSupervised, Critical)
 	case status == activationlock.EnabledWithoutBypassCodeNotProvided:
-		v.add(LockedNotProvided, Critical, since)
+		locked(LockedNotProvided, Critical)
 	case !v.Live() || !v.mayGive:
-		v.add(LockedNoCode, Critical, since)
+		locked(LockedNoCode, Critical)
 	case status == activationlock.EnabledWithoutBypassCodeUnreachable:
-		v.add(LockedUnreachable, Critical, since)
+		locked(LockedUnreachable, Critical)
 	default: // it is asked
-		v.add(LockedNoCode, Warning, since)
+		locked(LockedNoCode, Warning)
 	}
 	if conflicts := v.situation.Lock.Conflicts; len(conflicts) > 0 {
 		v.add(Conflict, Warning, conflicts[0].At)
@@ -228,7 +249,6 @@ func (v *view) findCode() {
 	}
 	v.findMayLock()
 
-	deviceCode := func(k bypasscode.Kind) bool { return k == bypasscode.Device }
 	opens := deviceCode
 	if v.locked() {
 		opens = v.situation.Lock.Kind.Opens
@@ -260,7 +280,7 @@ func (v *view) findCode() {
 // findMayLock finds a lock that may come on without a code for it. Without
 // supervision a person turns it on, and no code that is held is the device's.
 func (v *view) findMayLock() {
-	some, _ := v.held(func(k bypasscode.Kind) bool { return k == bypasscode.Device })
+	some, _ := v.held(deviceCode)
 	allowed := is(v.Facts.LockAllowed, true) && v.mayGive
 	unsupervised := is(v.Facts.Supervised, false) && v.platform() != mdmcmd.WatchOS
 	switch {
@@ -270,9 +290,12 @@ func (v *view) findMayLock() {
 	case unsupervised:
 		v.add(MayLock, Warning, v.noticed(MayLock, v.now))
 	case allowed && !some:
-		v.add(MayLock, Critical, cmp.Or(v.AllowedSince, v.noticed(MayLock, v.now)))
+		since := cmp.Or(v.AllowedSince, v.noticed(MayLock, v.now))
+		v.add(MayLock, Critical, v.without(MayLock, since, deviceCode))
 	}
 }
+
+func deviceCode(k bypasscode.Kind) bool { return k == bypasscode.Device }
 
 // held reports whether codes are held of which some may open a lock, and whether
 // nothing speaks against one of them.
@@ -343,10 +366,10 @@ func (v *view) findWindow(doubtful bool) {
 		if left <= lastDays && !doubtful {
 			severity = Critical
 		}
-		v.count(WindowCloses, severity, warns, int(days))
+		v.count(WindowCloses, severity, v.without(WindowCloses, warns, deviceCode), int(days))
 		v.later(ends.Add(-(days - 1) * wholeDay))
 	case !v.locked():
-		v.add(WindowOver, Warning, ends)
+		v.add(WindowOver, Warning, v.without(WindowOver, ends, deviceCode))
 	}
 }
 

@@ -501,6 +501,61 @@ func TestNoticedFirst(t *testing.T) {
 	}
 }
 
+// What a code kept from being wrong is wrong since the code went, and not since it
+// would have been without one.
+func TestSinceTheCodeWent(t *testing.T) {
+	t.Parallel()
+	went := func(state escrow.State, when time.Time) func(*device) {
+		return func(d *device) { d.codes[0].State, d.codes[0].StateSince = state, when }
+	}
+	on := ways{lockOn(activationlock.UserLinked), func(d *device) { d.Exchanges[question] = answered(inventory.WithCode, day(51)) }}
+	for _, test := range []struct {
+		kind   inventory.FindingKind
+		before ways // it
+		went   func(*device)
+		want   time.Time
+	}{
+		{inventory.MayLock, nil, went(escrow.Void, day(99)), day(99)},
+		{inventory.MayLock, nil, went(escrow.Purged, day(99)), day(99)},
+		{inventory.MayLock, nil, went(escrow.Void, at(2)), at(2)},
+		{inventory.MayLock, nil, went(escrow.Void, at(1)), at(2)},
+		{inventory.MayLock, nil, went(escrow.Void, time.Time{}), at(2)},
+		{inventory.WindowOver, nil, went(escrow.Void, day(99)), day(99)},
+		{inventory.WindowOver, nil, went(escrow.Void, day(14)), day(15)},
+		{inventory.WindowCloses, ways{lookedAt(day(11))}, went(escrow.Void, day(12)), day(12)},
+		{inventory.LockedNotProvided, on, went(escrow.Purged, day(99)), day(99)},
+		{inventory.LockedNotProvided, on, went(escrow.Void, day(40)), day(50)},
+		{inventory.LockedUnreachable, append(slices.Clone(on), overdue), went(escrow.Purged, day(99)), day(99)},
+		// The device's code does not open a lock of the organization.
+		{inventory.LockedNotProvided, ways{lockOn(activationlock.OrganizationLinked)}, went(escrow.Purged, day(99)), day(50)},
+	} {
+		since := func(d *device) (found time.Time) {
+			for _, f := range d.summary().Findings {
+				if f.Kind == test.kind {
+					found = f.Since
+				}
+			}
+			return found
+		}
+		d := made(test.before...)
+		since(d)
+		d.now = d.now.Add(wholeDay)
+		test.went(d)
+		require.Equal(t, test.want, since(d), "%s: %+v", test.kind, d.codes)
+		if test.kind != inventory.WindowCloses {
+			d.now = day(110)
+			went(escrow.Purged, day(105))(d)
+			require.Equal(t, test.want, since(d), "%s: that what was void is purged changes nothing", test.kind)
+		}
+		d.codes = append(d.codes, deviceCode(escrow.Void, at(1)))
+		require.Equal(t, test.want, since(d), test.kind)
+	}
+	// The last one that went counts.
+	d := made(holding(deviceCode(escrow.Void, at(1)), deviceCode(escrow.Void, at(1)), serverCode(escrow.Void, day(98))))
+	d.codes[0].StateSince, d.codes[1].StateSince = day(97), day(96)
+	require.Equal(t, day(97), d.summary().Findings[0].Since)
+}
+
 func TestSummary(t *testing.T) {
 	t.Parallel()
 	d := well()
