@@ -511,7 +511,7 @@ func TestSinceTheCodeWent(t *testing.T) {
 	on := ways{lockOn(activationlock.UserLinked), func(d *device) { d.Exchanges[question] = answered(inventory.WithCode, day(51)) }}
 	for _, test := range []struct {
 		kind   inventory.FindingKind
-		before ways // it
+		before ways // the code went
 		went   func(*device)
 		want   time.Time
 	}{
@@ -607,6 +607,7 @@ func TestSummary(t *testing.T) {
 
 func TestCodeSince(t *testing.T) {
 	t.Parallel()
+	supervisionUnknown := func(d *device) { d.Facts.Supervised = nil }
 	device, server := deviceCode, serverCode
 	for _, test := range []struct {
 		name  string
@@ -622,17 +623,19 @@ func TestCodeSince(t *testing.T) {
 		{"no good", nil, []escrow.Record{device(escrow.Void, at(1)), device(escrow.Purged, at(2))}, time.Time{}},
 		{"no lock, the server's of a lock that may be", nil, []escrow.Record{server(escrow.MaybeActive, at(2))}, at(2)},
 		{"no lock, the server's of the last one", nil, []escrow.Record{server(escrow.Worked, at(2)), server(escrow.Superseded, at(1))}, time.Time{}},
+		{"no lock, unsupervised, the device's of before", ways{unsupervised, findMy}, []escrow.Record{device(escrow.Current, at(1)), device(escrow.Superseded, at(0))}, time.Time{}},
+		{"no lock, unsupervised, the server's", ways{unsupervised}, []escrow.Record{device(escrow.Current, at(1)), server(escrow.Current, at(2))}, at(2)},
+		{"no lock, a Shared iPad that was none", ways{sharedIPad}, []escrow.Record{device(escrow.Current, at(1))}, time.Time{}},
+		{"no lock, supervised or not, nobody knows", ways{supervisionUnknown}, []escrow.Record{device(escrow.Current, at(1))}, at(1)},
+		{"a lock, unsupervised, the device's of before", ways{unsupervised, lockOn(activationlock.UserLinked)}, []escrow.Record{device(escrow.Current, at(1))}, at(1)},
+		{"a stale one", nil, []escrow.Record{{Kind: bypasscode.Device, State: escrow.Current, FirstSeen: at(1), StaleSince: at(2)}}, at(1)},
 		{"of a person", ways{lockOn(activationlock.UserLinked)}, []escrow.Record{server(escrow.Current, at(1)), device(escrow.Current, at(2))}, at(2)},
 		{"of the organization", ways{lockOn(activationlock.OrganizationLinked)}, []escrow.Record{server(escrow.Superseded, at(3)), device(escrow.Current, at(2))}, at(3)},
 		{"nobody knows whose", ways{lockOn("")}, []escrow.Record{server(escrow.Superseded, at(3))}, at(3)},
 	} {
 		d := made(append(test.ways, holding(test.codes...))...)
 		require.Equal(t, test.want, d.summary().CodeSince, test.name)
-		want := activationlock.KindUnknown
-		if len(test.ways) > 0 {
-			want = d.Evidence[len(d.Evidence)-1].Kind
-		}
-		require.Equal(t, want, d.Summary.LockKind)
+		require.Equal(t, d.Evidence[len(d.Evidence)-1].Kind, d.Summary.LockKind)
 	}
 }
 
@@ -797,6 +800,9 @@ func invariants(t *testing.T, d *device) {
 	}
 	require.LessOrEqual(t, reasons, 1)
 	require.True(t, locked || d.Summary.LockKind == "")
+	if server := func(c escrow.Record) bool { return c.Kind == bypasscode.Server }; kinds[inventory.MayLock] && !slices.ContainsFunc(d.codes, server) {
+		require.Zero(t, d.Summary.CodeSince, "the finding says that none is held")
+	}
 	if locked {
 		require.Equal(t, s.Lock.Kind, d.Summary.LockKind)
 		require.Equal(t, s.Usable(), !d.Summary.CodeSince.IsZero())

@@ -154,7 +154,8 @@ type Totals struct {
 	Devices    int
 	Statuses   map[activationlock.Status]int
 	Severities map[Severity]int // of the worst finding; 0 is none
-	// WithCode: a usable code is held, of those that can have a lock.
+	// WithCode: a usable code is held, of those that can have a lock. One that
+	// something speaks against counts too; [CodeStale] says of how many.
 	WithCode int
 	// Reassignable: may be given to somebody else.
 	Reassignable int
@@ -163,7 +164,8 @@ type Totals struct {
 }
 
 // Coverage is the part of the devices that can have a lock of which a usable code
-// is held: 0 to 1, and 1 if there are none.
+// is held: 0 to 1, and 1 if there are none. A code that something speaks against
+// counts as held, as in WithCode.
 func (t Totals) Coverage() float64 {
 	locks := t.Devices - t.Statuses[activationlock.NotApplicable]
 	if t.WithCode >= locks {
