@@ -20,9 +20,9 @@ const (
 	// MayLock: the lock may come on, and no usable code is held.
 	MayLock FindingKind = "mayLock"
 	// WindowCloses: no code of this enrollment is held, and the device gives it for
-	// a few days only.
+	// a few days only. Whether a Mac does, nobody knows: it gives a notice.
 	WindowCloses FindingKind = "windowCloses"
-	// WindowOver: the device gave no code while it could.
+	// WindowOver: the device gave no code while it could. No Mac has it.
 	WindowOver FindingKind = "windowOver"
 	// CodeStale: only codes are held of which something says that they may not open
 	// the lock, as after an event with which the device may have made another one.
@@ -350,7 +350,9 @@ func (v *view) allowedFirst() (since time.Time) {
 }
 
 // findWindow finds what the end of the time means in which a device gives its
-// code. Doubtful reports whether at least a doubtful one is held.
+// code. Doubtful reports whether at least a doubtful one is held. Apple gives no
+// number for Macs (see [activationlock.CodeWindow]), so the end of the time says
+// nothing of a Mac: it is asked on, and what it answers is another finding.
 func (v *view) findWindow(doubtful bool) {
 	if v.AuthenticatedAt.IsZero() {
 		return // enrolled before us: when its window began nobody knows
@@ -363,12 +365,15 @@ func (v *view) findWindow(doubtful bool) {
 		v.later(warns)
 	case left > 0:
 		severity := Warning
-		if left <= lastDays && !doubtful {
+		switch {
+		case v.platform() == mdmcmd.MacOS:
+			severity = Notice
+		case left <= lastDays && !doubtful:
 			severity = Critical
 		}
 		v.count(WindowCloses, severity, v.without(WindowCloses, warns, deviceCode), int(days))
 		v.later(ends.Add(-(days - 1) * wholeDay))
-	case !v.locked():
+	case !v.locked() && v.platform() != mdmcmd.MacOS:
 		v.add(WindowOver, Warning, v.without(WindowOver, ends, deviceCode))
 	}
 }
@@ -434,11 +439,11 @@ var findingTexts = map[FindingKind]sentences{
 	},
 	WindowCloses: {
 		English: sentence{
-			"The time in which the device gives its code ends in {days}, and no code of this enrollment is held.",
+			"The 15 days in which an iPhone or iPad gives its code end in {days}, and no code of this enrollment is held.",
 			"Have the device turned on and online, so that it can answer.",
 		},
 		Dutch: sentence{
-			"De tijd waarin het apparaat zijn code geeft, eindigt over {days} en er is geen code van deze inschrijving bewaard.",
+			"De 15 dagen waarin een iPhone of iPad zijn code geeft, eindigen over {days} en er is geen code van deze inschrijving bewaard.",
 			"Zorg dat het apparaat aanstaat en online is, zodat het kan antwoorden.",
 		},
 	},
@@ -465,11 +470,11 @@ var findingTexts = map[FindingKind]sentences{
 	EmptyAnswers: {
 		English: sentence{
 			"The device answers the question for its code without one.",
-			"Check whether it is supervised, and since when: after 15 days it gives none.",
+			"Check whether it is supervised, and since when: after 15 days an iPhone or iPad gives none any more.",
 		},
 		Dutch: sentence{
 			"Het apparaat beantwoordt de vraag naar zijn code zonder code.",
-			"Controleer of het onder supervisie staat en sinds wanneer: na 15 dagen geeft het er geen.",
+			"Controleer of het onder supervisie staat en sinds wanneer: na 15 dagen geeft een iPhone of iPad er geen meer.",
 		},
 	},
 	LockedNotSupervised: {

@@ -206,6 +206,9 @@ var situations = []struct {
 	{"14 days over, no code", ways{noCode, notAsked, forbidden, lookedAt(day(14))}},
 	{"14 days over, a stale code", ways{notAsked, forbidden, stale(day(0)), lookedAt(day(14))}},
 	{"15 days over, no code", ways{noCode, notAsked, forbidden, lookedAt(day(15))}},
+	{"a Mac, 14 days over, no code", ways{mac, noCode, notAsked, forbidden, lookedAt(day(14))}},
+	{"a Mac, 15 days over, no code", ways{mac, noCode, notAsked, forbidden, lookedAt(day(15))}},
+	{"a Mac, 15 days over, that answers without", ways{mac, noCode, forbidden, lookedAt(day(15))}},
 	{"15 days over, the code of the lock before worked", ways{holding(deviceCode(escrow.Worked, at(-20))), notAsked, forbidden, lookedAt(day(15))}},
 
 	{"# The code.", nil},
@@ -338,6 +341,12 @@ func TestFindings(t *testing.T) {
 		{"another warning", inventory.WindowCloses, when(quiet, limits(wholeDay, 0), lookedAt(day(14))), finding(inventory.WindowCloses, inventory.Critical, day(14), 1)},
 		{"at most all of it", inventory.WindowCloses, when(quiet, limits(1000*wholeDay, 0), lookedAt(day(0))), finding(inventory.WindowCloses, inventory.Warning, day(0), 15)},
 		{"adopted", inventory.WindowOver, when(quiet, adopted), none},
+		{"of a Mac nobody knows", inventory.WindowOver, when(quiet, mac), none},
+		{"nor at that moment", inventory.WindowOver, when(quiet, mac, lookedAt(day(15))), none},
+		{"of a Mac, 5 days", inventory.WindowCloses, when(quiet, mac, lookedAt(day(10))), finding(inventory.WindowCloses, inventory.Notice, day(10), 5)},
+		{"of a Mac, 1 day", inventory.WindowCloses, when(quiet, mac, lookedAt(day(14))), finding(inventory.WindowCloses, inventory.Notice, day(10), 1)},
+		{"of a Mac, over", inventory.WindowCloses, when(quiet, mac, lookedAt(day(15))), none},
+		{"of a Vision Pro", inventory.WindowOver, when(quiet, product("RealityDevice14,1", "26.1")), finding(inventory.WindowOver, inventory.Warning, day(15), 0)},
 		{"unsupervised", inventory.WindowOver, ways{unsupervised}, none},
 		{"supervision unknown", inventory.WindowOver, when(quiet, func(d *device) { d.Facts.Supervised = nil }), finding(inventory.WindowOver, inventory.Warning, day(15), 0)},
 		{"ended", inventory.WindowOver, when(quiet, ended), none},
@@ -409,6 +418,7 @@ func TestFindings(t *testing.T) {
 		{"not asked", inventory.EmptyAnswers, when(quiet), none},
 		{"a code that was not kept", inventory.EmptyAnswers, ways{noCode, func(d *device) { d.Exchanges[question] = answered(inventory.WithCode, day(51)) }}, none},
 		{"cannot give one", inventory.EmptyAnswers, ways{sharedIPad}, none},
+		{"a Mac", inventory.EmptyAnswers, ways{mac, noCode}, finding(inventory.EmptyAnswers, inventory.Warning, at(1), 0)},
 
 		{"in order", inventory.AllowedFirst, nil, none},
 		{"at one moment", inventory.AllowedFirst, ways{func(d *device) { d.AllowedSince = at(1) }}, none},
@@ -807,6 +817,7 @@ func invariants(t *testing.T, d *device) {
 		require.Equal(t, s.Lock.Kind, d.Summary.LockKind)
 		require.Equal(t, s.Usable(), !d.Summary.CodeSince.IsZero())
 	}
+	require.False(t, kinds[inventory.WindowOver] && d.Facts.Platform() == mdmcmd.MacOS)
 	require.False(t, locked && (kinds[inventory.MayLock] || kinds[inventory.WindowOver] || kinds[inventory.EmptyAnswers]), "nobody is told to erase it")
 }
 
@@ -919,8 +930,8 @@ func TestDays(t *testing.T) {
 		{inventory.NotSeen, 1, "for 1 day.", "al 1 dag niets"},
 		{inventory.NotSeen, 2, "for 2 days.", "al 2 dagen niets"},
 		{inventory.NotSeen, 21, "for 21 days.", "al 21 dagen niets"},
-		{inventory.WindowCloses, 1, "ends in 1 day,", "eindigt over 1 dag en"},
-		{inventory.WindowCloses, 2, "ends in 2 days,", "eindigt over 2 dagen en"},
+		{inventory.WindowCloses, 1, "end in 1 day,", "eindigen over 1 dag en"},
+		{inventory.WindowCloses, 2, "end in 2 days,", "eindigen over 2 dagen en"},
 	} {
 		f := inventory.Finding{Kind: test.kind, Days: test.days}
 		require.Contains(t, f.Label(activationlock.English), test.english)

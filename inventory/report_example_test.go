@@ -28,7 +28,7 @@ func ExampleRecord_Summarize() {
 	}
 	fmt.Println("look again at", record.Summary.DueAt)
 	// Output:
-	// critical: The time in which the device gives its code ends in 2 days, and no code of this enrollment is held.
+	// critical: The 15 days in which an iPhone or iPad gives its code end in 2 days, and no code of this enrollment is held.
 	// Have the device turned on and online, so that it can answer.
 	// look again at 2026-12-06 09:00:00 +0000 UTC
 }
