@@ -67,8 +67,8 @@ func ExampleWriteCSV() {
 	fmt.Print(strings.ReplaceAll(file.String(), "\r\n", "\n"))
 	fmt.Println(n, "of them")
 	// Output:
-	// Serienummer,Apparaatnaam,Model,Besturingssysteemversie,Eigendom,Groepen,Onder supervisie,Status van activeringsslot,Soort slot,Code bewaard sinds,Laatste inventarisatie,Laatst gezien,Mag worden doorgegeven,Bevindingen
-	// C2,'=cmd(),iPhone 16,26.1,,Leiden,Ja,Onbekend,,,,2026-11-22T09:00:00Z,onbekend,Het slot kan aangaan en er is geen bruikbare code bewaard.
+	// Serienummer,Apparaatnaam,Model,Besturingssysteemversie,Eigendom,Groepen,Onder supervisie,Status van activeringsslot,Soort slot,Code bewaard sinds,Laatste inventarisatie,Laatst gezien,Mag worden doorgegeven,Bevindingen,Berekend op
+	// C2,'=cmd(),iPhone 16,26.1,,Leiden,Ja,Onbekend,,,,2026-11-22T09:00:00Z,onbekend,Het slot kan aangaan en er is geen bruikbare code bewaard.,2026-11-22T09:00:00Z
 	// 1 of them
 }
 
