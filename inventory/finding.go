@@ -20,9 +20,9 @@ const (
 	// MayLock: the lock may come on, and no usable code is held.
 	MayLock FindingKind = "mayLock"
 	// WindowCloses: no code of this enrollment is held, and the device gives it for
-	// a few days only.
+	// a few days only. Whether a Mac does, nobody knows: it gives a notice.
 	WindowCloses FindingKind = "windowCloses"
-	// WindowOver: the device gave no code while it could.
+	// WindowOver: the device gave no code while it could. No Mac has it.
 	WindowOver FindingKind = "windowOver"
 	// CodeStale: only codes are held of which something says that they may not open
 	// the lock, as after an event with which the device may have made another one.
@@ -134,6 +134,25 @@ func (v *view) noticed(k FindingKind, at time.Time) time.Time {
 	return at
 }
 
+// without is since when there is a finding of a kind because no code is held: since
+// the moment from which one was needed, or since the last one went that would have
+// done, if that was later.
+func (v *view) without(k FindingKind, needed time.Time, opens func(bypasscode.Kind) bool) time.Time {
+	since := needed
+	for _, c := range v.codes {
+		if opens(c.Kind) && (c.State == escrow.Void || c.State == escrow.Purged) && c.StateSince.After(since) {
+			since = c.StateSince
+		}
+	}
+	if since.After(needed) {
+		since = v.noticed(k, since) // what went may not have counted any more, as a void code that is purged
+	}
+	if since.Before(needed) {
+		return needed
+	}
+	return since
+}
+
 // find finds what is wrong. A user enrollment and a user channel have nothing to
 // do with the device's lock.
 func (v *view) find() {
@@ -185,21 +204,23 @@ func (v *view) platform() mdmcmd.Platform { return v.Facts.Platform() }
 
 // findLocked finds what is wrong with a lock that is on.
 func (v *view) findLocked() {
-	since := v.situation.Lock.Since
+	locked := func(k FindingKind, severity Severity) {
+		v.add(k, severity, v.without(k, v.situation.Lock.Since, v.situation.Lock.Kind.Opens))
+	}
 	switch status := activationlock.StatusOf(v.situation); {
 	case !v.locked() || status == activationlock.EnabledWithBypassCode:
 	case v.platform() == mdmcmd.WatchOS:
-		v.add(LockedNoCode, Notice, since) // it goes with its phone's
+		locked(LockedNoCode, Notice) // it goes with its phone's
 	case status == activationlock.EnabledWithoutBypassCodeNotSupervised:
-		v.add(LockedNotSupervised, Critical, since)
+		locked(LockedNotSupervised, Critical)
 	case status == activationlock.EnabledWithoutBypassCodeNotProvided:
-		v.add(LockedNotProvided, Critical, since)
+		locked(LockedNotProvided, Critical)
 	case !v.Live() || !v.mayGive:
-		v.add(LockedNoCode, Critical, since)
+		locked(LockedNoCode, Critical)
 	case status == activationlock.EnabledWithoutBypassCodeUnreachable:
-		v.add(LockedUnreachable, Critical, since)
+		locked(LockedUnreachable, Critical)
 	default: // it is asked
-		v.add(LockedNoCode, Warning, since)
+		locked(LockedNoCode, Warning)
 	}
 	if conflicts := v.situation.Lock.Conflicts; len(conflicts) > 0 {
 		v.add(Conflict, Warning, conflicts[0].At)
@@ -228,7 +249,6 @@ func (v *view) findCode() {
 	}
 	v.findMayLock()
 
-	deviceCode := func(k bypasscode.Kind) bool { return k == bypasscode.Device }
 	opens := deviceCode
 	if v.locked() {
 		opens = v.situation.Lock.Kind.Opens
@@ -260,7 +280,7 @@ func (v *view) findCode() {
 // findMayLock finds a lock that may come on without a code for it. Without
 // supervision a person turns it on, and no code that is held is the device's.
 func (v *view) findMayLock() {
-	some, _ := v.held(func(k bypasscode.Kind) bool { return k == bypasscode.Device })
+	some, _ := v.held(deviceCode)
 	allowed := is(v.Facts.LockAllowed, true) && v.mayGive
 	unsupervised := is(v.Facts.Supervised, false) && v.platform() != mdmcmd.WatchOS
 	switch {
@@ -270,9 +290,12 @@ func (v *view) findMayLock() {
 	case unsupervised:
 		v.add(MayLock, Warning, v.noticed(MayLock, v.now))
 	case allowed && !some:
-		v.add(MayLock, Critical, cmp.Or(v.AllowedSince, v.noticed(MayLock, v.now)))
+		since := cmp.Or(v.AllowedSince, v.noticed(MayLock, v.now))
+		v.add(MayLock, Critical, v.without(MayLock, since, deviceCode))
 	}
 }
+
+func deviceCode(k bypasscode.Kind) bool { return k == bypasscode.Device }
 
 // held reports whether codes are held of which some may open a lock, and whether
 // nothing speaks against one of them.
@@ -327,7 +350,9 @@ func (v *view) allowedFirst() (since time.Time) {
 }
 
 // findWindow finds what the end of the time means in which a device gives its
-// code. Doubtful reports whether at least a doubtful one is held.
+// code. Doubtful reports whether at least a doubtful one is held. Apple gives no
+// number for Macs (see [activationlock.CodeWindow]), so the end of the time says
+// nothing of a Mac: it is asked on, and what it answers is another finding.
 func (v *view) findWindow(doubtful bool) {
 	if v.AuthenticatedAt.IsZero() {
 		return // enrolled before us: when its window began nobody knows
@@ -340,13 +365,16 @@ func (v *view) findWindow(doubtful bool) {
 		v.later(warns)
 	case left > 0:
 		severity := Warning
-		if left <= lastDays && !doubtful {
+		switch {
+		case v.platform() == mdmcmd.MacOS:
+			severity = Notice
+		case left <= lastDays && !doubtful:
 			severity = Critical
 		}
-		v.count(WindowCloses, severity, warns, int(days))
+		v.count(WindowCloses, severity, v.without(WindowCloses, warns, deviceCode), int(days))
 		v.later(ends.Add(-(days - 1) * wholeDay))
-	case !v.locked():
-		v.add(WindowOver, Warning, ends)
+	case !v.locked() && v.platform() != mdmcmd.MacOS:
+		v.add(WindowOver, Warning, v.without(WindowOver, ends, deviceCode))
 	}
 }
 
@@ -411,11 +439,11 @@ var findingTexts = map[FindingKind]sentences{
 	},
 	WindowCloses: {
 		English: sentence{
-			"The time in which the device gives its code ends in {days}, and no code of this enrollment is held.",
+			"The 15 days in which an iPhone or iPad gives its code end in {days}, and no code of this enrollment is held.",
 			"Have the device turned on and online, so that it can answer.",
 		},
 		Dutch: sentence{
-			"De tijd waarin het apparaat zijn code geeft, eindigt over {days} en er is geen code van deze inschrijving bewaard.",
+			"De 15 dagen waarin een iPhone of iPad zijn code geeft, eindigen over {days} en er is geen code van deze inschrijving bewaard.",
 			"Zorg dat het apparaat aanstaat en online is, zodat het kan antwoorden.",
 		},
 	},
@@ -442,11 +470,11 @@ var findingTexts = map[FindingKind]sentences{
 	EmptyAnswers: {
 		English: sentence{
 			"The device answers the question for its code without one.",
-			"Check whether it is supervised, and since when: after 15 days it gives none.",
+			"Check whether it is supervised, and since when: after 15 days an iPhone or iPad gives none any more.",
 		},
 		Dutch: sentence{
 			"Het apparaat beantwoordt de vraag naar zijn code zonder code.",
-			"Controleer of het onder supervisie staat en sinds wanneer: na 15 dagen geeft het er geen.",
+			"Controleer of het onder supervisie staat en sinds wanneer: na 15 dagen geeft een iPhone of iPad er geen meer.",
 		},
 	},
 	LockedNotSupervised: {

@@ -206,6 +206,9 @@ var situations = []struct {
 	{"14 days over, no code", ways{noCode, notAsked, forbidden, lookedAt(day(14))}},
 	{"14 days over, a stale code", ways{notAsked, forbidden, stale(day(0)), lookedAt(day(14))}},
 	{"15 days over, no code", ways{noCode, notAsked, forbidden, lookedAt(day(15))}},
+	{"a Mac, 14 days over, no code", ways{mac, noCode, notAsked, forbidden, lookedAt(day(14))}},
+	{"a Mac, 15 days over, no code", ways{mac, noCode, notAsked, forbidden, lookedAt(day(15))}},
+	{"a Mac, 15 days over, that answers without", ways{mac, noCode, forbidden, lookedAt(day(15))}},
 	{"15 days over, the code of the lock before worked", ways{holding(deviceCode(escrow.Worked, at(-20))), notAsked, forbidden, lookedAt(day(15))}},
 
 	{"# The code.", nil},
@@ -338,6 +341,12 @@ func TestFindings(t *testing.T) {
 		{"another warning", inventory.WindowCloses, when(quiet, limits(wholeDay, 0), lookedAt(day(14))), finding(inventory.WindowCloses, inventory.Critical, day(14), 1)},
 		{"at most all of it", inventory.WindowCloses, when(quiet, limits(1000*wholeDay, 0), lookedAt(day(0))), finding(inventory.WindowCloses, inventory.Warning, day(0), 15)},
 		{"adopted", inventory.WindowOver, when(quiet, adopted), none},
+		{"of a Mac nobody knows", inventory.WindowOver, when(quiet, mac), none},
+		{"nor at that moment", inventory.WindowOver, when(quiet, mac, lookedAt(day(15))), none},
+		{"of a Mac, 5 days", inventory.WindowCloses, when(quiet, mac, lookedAt(day(10))), finding(inventory.WindowCloses, inventory.Notice, day(10), 5)},
+		{"of a Mac, 1 day", inventory.WindowCloses, when(quiet, mac, lookedAt(day(14))), finding(inventory.WindowCloses, inventory.Notice, day(10), 1)},
+		{"of a Mac, over", inventory.WindowCloses, when(quiet, mac, lookedAt(day(15))), none},
+		{"of a Vision Pro", inventory.WindowOver, when(quiet, product("RealityDevice14,1", "26.1")), finding(inventory.WindowOver, inventory.Warning, day(15), 0)},
 		{"unsupervised", inventory.WindowOver, ways{unsupervised}, none},
 		{"supervision unknown", inventory.WindowOver, when(quiet, func(d *device) { d.Facts.Supervised = nil }), finding(inventory.WindowOver, inventory.Warning, day(15), 0)},
 		{"ended", inventory.WindowOver, when(quiet, ended), none},
@@ -409,6 +418,7 @@ func TestFindings(t *testing.T) {
 		{"not asked", inventory.EmptyAnswers, when(quiet), none},
 		{"a code that was not kept", inventory.EmptyAnswers, ways{noCode, func(d *device) { d.Exchanges[question] = answered(inventory.WithCode, day(51)) }}, none},
 		{"cannot give one", inventory.EmptyAnswers, ways{sharedIPad}, none},
+		{"a Mac", inventory.EmptyAnswers, ways{mac, noCode}, finding(inventory.EmptyAnswers, inventory.Warning, at(1), 0)},
 
 		{"in order", inventory.AllowedFirst, nil, none},
 		{"at one moment", inventory.AllowedFirst, ways{func(d *device) { d.AllowedSince = at(1) }}, none},
@@ -501,6 +511,61 @@ func TestNoticedFirst(t *testing.T) {
 	}
 }
 
+// What a code kept from being wrong is wrong since the code went, and not since it
+// would have been without one.
+func TestSinceTheCodeWent(t *testing.T) {
+	t.Parallel()
+	went := func(state escrow.State, when time.Time) func(*device) {
+		return func(d *device) { d.codes[0].State, d.codes[0].StateSince = state, when }
+	}
+	on := ways{lockOn(activationlock.UserLinked), func(d *device) { d.Exchanges[question] = answered(inventory.WithCode, day(51)) }}
+	for _, test := range []struct {
+		kind   inventory.FindingKind
+		before ways // the code went
+		went   func(*device)
+		want   time.Time
+	}{
+		{inventory.MayLock, nil, went(escrow.Void, day(99)), day(99)},
+		{inventory.MayLock, nil, went(escrow.Purged, day(99)), day(99)},
+		{inventory.MayLock, nil, went(escrow.Void, at(2)), at(2)},
+		{inventory.MayLock, nil, went(escrow.Void, at(1)), at(2)},
+		{inventory.MayLock, nil, went(escrow.Void, time.Time{}), at(2)},
+		{inventory.WindowOver, nil, went(escrow.Void, day(99)), day(99)},
+		{inventory.WindowOver, nil, went(escrow.Void, day(14)), day(15)},
+		{inventory.WindowCloses, ways{lookedAt(day(11))}, went(escrow.Void, day(12)), day(12)},
+		{inventory.LockedNotProvided, on, went(escrow.Purged, day(99)), day(99)},
+		{inventory.LockedNotProvided, on, went(escrow.Void, day(40)), day(50)},
+		{inventory.LockedUnreachable, append(slices.Clone(on), overdue), went(escrow.Purged, day(99)), day(99)},
+		// The device's code does not open a lock of the organization.
+		{inventory.LockedNotProvided, ways{lockOn(activationlock.OrganizationLinked)}, went(escrow.Purged, day(99)), day(50)},
+	} {
+		since := func(d *device) (found time.Time) {
+			for _, f := range d.summary().Findings {
+				if f.Kind == test.kind {
+					found = f.Since
+				}
+			}
+			return found
+		}
+		d := made(test.before...)
+		since(d)
+		d.now = d.now.Add(wholeDay)
+		test.went(d)
+		require.Equal(t, test.want, since(d), "%s: %+v", test.kind, d.codes)
+		if test.kind != inventory.WindowCloses {
+			d.now = day(110)
+			went(escrow.Purged, day(105))(d)
+			require.Equal(t, test.want, since(d), "%s: that what was void is purged changes nothing", test.kind)
+		}
+		d.codes = append(d.codes, deviceCode(escrow.Void, at(1)))
+		require.Equal(t, test.want, since(d), test.kind)
+	}
+	// The last one that went counts.
+	d := made(holding(deviceCode(escrow.Void, at(1)), deviceCode(escrow.Void, at(1)), serverCode(escrow.Void, day(98))))
+	d.codes[0].StateSince, d.codes[1].StateSince = day(97), day(96)
+	require.Equal(t, day(97), d.summary().Findings[0].Since)
+}
+
 func TestSummary(t *testing.T) {
 	t.Parallel()
 	d := well()
@@ -552,6 +617,7 @@ func TestSummary(t *testing.T) {
 
 func TestCodeSince(t *testing.T) {
 	t.Parallel()
+	supervisionUnknown := func(d *device) { d.Facts.Supervised = nil }
 	device, server := deviceCode, serverCode
 	for _, test := range []struct {
 		name  string
@@ -567,17 +633,19 @@ func TestCodeSince(t *testing.T) {
 		{"no good", nil, []escrow.Record{device(escrow.Void, at(1)), device(escrow.Purged, at(2))}, time.Time{}},
 		{"no lock, the server's of a lock that may be", nil, []escrow.Record{server(escrow.MaybeActive, at(2))}, at(2)},
 		{"no lock, the server's of the last one", nil, []escrow.Record{server(escrow.Worked, at(2)), server(escrow.Superseded, at(1))}, time.Time{}},
+		{"no lock, unsupervised, the device's of before", ways{unsupervised, findMy}, []escrow.Record{device(escrow.Current, at(1)), device(escrow.Superseded, at(0))}, time.Time{}},
+		{"no lock, unsupervised, the server's", ways{unsupervised}, []escrow.Record{device(escrow.Current, at(1)), server(escrow.Current, at(2))}, at(2)},
+		{"no lock, a Shared iPad that was none", ways{sharedIPad}, []escrow.Record{device(escrow.Current, at(1))}, time.Time{}},
+		{"no lock, supervised or not, nobody knows", ways{supervisionUnknown}, []escrow.Record{device(escrow.Current, at(1))}, at(1)},
+		{"a lock, unsupervised, the device's of before", ways{unsupervised, lockOn(activationlock.UserLinked)}, []escrow.Record{device(escrow.Current, at(1))}, at(1)},
+		{"a stale one", nil, []escrow.Record{{Kind: bypasscode.Device, State: escrow.Current, FirstSeen: at(1), StaleSince: at(2)}}, at(1)},
 		{"of a person", ways{lockOn(activationlock.UserLinked)}, []escrow.Record{server(escrow.Current, at(1)), device(escrow.Current, at(2))}, at(2)},
 		{"of the organization", ways{lockOn(activationlock.OrganizationLinked)}, []escrow.Record{server(escrow.Superseded, at(3)), device(escrow.Current, at(2))}, at(3)},
 		{"nobody knows whose", ways{lockOn("")}, []escrow.Record{server(escrow.Superseded, at(3))}, at(3)},
 	} {
 		d := made(append(test.ways, holding(test.codes...))...)
 		require.Equal(t, test.want, d.summary().CodeSince, test.name)
-		want := activationlock.KindUnknown
-		if len(test.ways) > 0 {
-			want = d.Evidence[len(d.Evidence)-1].Kind
-		}
-		require.Equal(t, want, d.Summary.LockKind)
+		require.Equal(t, d.Evidence[len(d.Evidence)-1].Kind, d.Summary.LockKind)
 	}
 }
 
@@ -742,10 +810,14 @@ func invariants(t *testing.T, d *device) {
 	}
 	require.LessOrEqual(t, reasons, 1)
 	require.True(t, locked || d.Summary.LockKind == "")
+	if server := func(c escrow.Record) bool { return c.Kind == bypasscode.Server }; kinds[inventory.MayLock] && !slices.ContainsFunc(d.codes, server) {
+		require.Zero(t, d.Summary.CodeSince, "the finding says that none is held")
+	}
 	if locked {
 		require.Equal(t, s.Lock.Kind, d.Summary.LockKind)
 		require.Equal(t, s.Usable(), !d.Summary.CodeSince.IsZero())
 	}
+	require.False(t, kinds[inventory.WindowOver] && d.Facts.Platform() == mdmcmd.MacOS)
 	require.False(t, locked && (kinds[inventory.MayLock] || kinds[inventory.WindowOver] || kinds[inventory.EmptyAnswers]), "nobody is told to erase it")
 }
 
@@ -858,8 +930,8 @@ func TestDays(t *testing.T) {
 		{inventory.NotSeen, 1, "for 1 day.", "al 1 dag niets"},
 		{inventory.NotSeen, 2, "for 2 days.", "al 2 dagen niets"},
 		{inventory.NotSeen, 21, "for 21 days.", "al 21 dagen niets"},
-		{inventory.WindowCloses, 1, "ends in 1 day,", "eindigt over 1 dag en"},
-		{inventory.WindowCloses, 2, "ends in 2 days,", "eindigt over 2 dagen en"},
+		{inventory.WindowCloses, 1, "end in 1 day,", "eindigen over 1 dag en"},
+		{inventory.WindowCloses, 2, "end in 2 days,", "eindigen over 2 dagen en"},
 	} {
 		f := inventory.Finding{Kind: test.kind, Days: test.days}
 		require.Contains(t, f.Label(activationlock.English), test.english)

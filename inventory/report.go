@@ -154,7 +154,8 @@ type Totals struct {
 	Devices    int
 	Statuses   map[activationlock.Status]int
 	Severities map[Severity]int // of the worst finding; 0 is none
-	// WithCode: a usable code is held, of those that can have a lock.
+	// WithCode: a usable code is held, of those that can have a lock. One that
+	// something speaks against counts too; [CodeStale] says of how many.
 	WithCode int
 	// Reassignable: may be given to somebody else.
 	Reassignable int
@@ -163,7 +164,8 @@ type Totals struct {
 }
 
 // Coverage is the part of the devices that can have a lock of which a usable code
-// is held: 0 to 1, and 1 if there are none.
+// is held: 0 to 1, and 1 if there are none. A code that something speaks against
+// counts as held, as in WithCode.
 func (t Totals) Coverage() float64 {
 	locks := t.Devices - t.Statuses[activationlock.NotApplicable]
 	if t.WithCode >= locks {
@@ -315,6 +317,7 @@ var columns = []struct {
 		}
 		return all
 	}},
+	{titles("Computed At", "Berekend op"), false, func(r *Row, _ activationlock.Language) string { return formatTime(r.Summary.At) }},
 }
 
 var ownershipTexts = map[Ownership]texts{
@@ -431,7 +434,8 @@ func writeJSON(w io.Writer, rows iter.Seq2[Row, error], begin, between, after, e
 
 // MarshalJSON writes the row with stable keys and the values of the constants,
 // not labels. All keys but a finding's days are always there. What is unknown is
-// null, or a text that is empty, and times are in UTC (RFC 3339).
+// null, or a text that is empty, and times are in UTC (RFC 3339). How old the status
+// and the findings are, "computedAt" says.
 func (r Row) MarshalJSON() ([]byte, error) {
 	type finding struct {
 		Kind     FindingKind `json:"kind"`
@@ -472,10 +476,11 @@ func (r Row) MarshalJSON() ([]byte, error) {
 		InventoryAt  *time.Time              `json:"lastInventory"`
 		LastSeen     *time.Time              `json:"lastSeen"`
 		DueAt        *time.Time              `json:"dueAt"`
+		ComputedAt   *time.Time              `json:"computedAt"`
 		Findings     []finding               `json:"findings"`
 	}{
 		r.EnrollmentID, r.SerialNumber, r.DeviceName, r.ModelName, r.ProductName, r.Platform, r.OSVersion, r.Ownership, groups, r.Live,
 		r.Supervised, r.Summary.Status, r.Summary.LockKind, r.Summary.Reassign, at(r.Summary.CodeSince), at(r.Summary.InventoryAt), at(r.LastSeen),
-		at(r.Summary.DueAt), findings,
+		at(r.Summary.DueAt), at(r.Summary.At), findings,
 	})
 }

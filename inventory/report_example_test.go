@@ -28,7 +28,7 @@ func ExampleRecord_Summarize() {
 	}
 	fmt.Println("look again at", record.Summary.DueAt)
 	// Output:
-	// critical: The time in which the device gives its code ends in 2 days, and no code of this enrollment is held.
+	// critical: The 15 days in which an iPhone or iPad gives its code end in 2 days, and no code of this enrollment is held.
 	// Have the device turned on and online, so that it can answer.
 	// look again at 2026-12-06 09:00:00 +0000 UTC
 }
@@ -67,8 +67,8 @@ func ExampleWriteCSV() {
 	fmt.Print(strings.ReplaceAll(file.String(), "\r\n", "\n"))
 	fmt.Println(n, "of them")
 	// Output:
-	// Serienummer,Apparaatnaam,Model,Besturingssysteemversie,Eigendom,Groepen,Onder supervisie,Status van activeringsslot,Soort slot,Code bewaard sinds,Laatste inventarisatie,Laatst gezien,Mag worden doorgegeven,Bevindingen
-	// C2,'=cmd(),iPhone 16,26.1,,Leiden,Ja,Onbekend,,,,2026-11-22T09:00:00Z,onbekend,Het slot kan aangaan en er is geen bruikbare code bewaard.
+	// Serienummer,Apparaatnaam,Model,Besturingssysteemversie,Eigendom,Groepen,Onder supervisie,Status van activeringsslot,Soort slot,Code bewaard sinds,Laatste inventarisatie,Laatst gezien,Mag worden doorgegeven,Bevindingen,Berekend op
+	// C2,'=cmd(),iPhone 16,26.1,,Leiden,Ja,Onbekend,,,,2026-11-22T09:00:00Z,onbekend,Het slot kan aangaan en er is geen bruikbare code bewaard.,2026-11-22T09:00:00Z
 	// 1 of them
 }
 

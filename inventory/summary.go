@@ -19,8 +19,9 @@ type Summary struct {
 	// Reassign answers whether the device may be given to somebody else.
 	Reassign activationlock.Verdict
 	// CodeSince is since when a usable code is held, zero if none is. While no lock
-	// is on, that is the device's code, or one with which the server may have locked
-	// the device.
+	// is on, that is the code of a device that may make one and give it, or one with
+	// which the server may have locked the device. A code that something speaks
+	// against counts too; see [CodeStale].
 	CodeSince time.Time
 	// InventoryAt is when the device gave its information last on being asked, if
 	// only in an earlier enrollment. An error is no information.
@@ -92,9 +93,12 @@ func (v *view) codeSince() time.Time {
 	var current, other time.Time
 	for _, c := range v.codes {
 		good := c.State == escrow.Current || c.State == escrow.MaybeActive
-		opens := c.Kind == bypasscode.Device || good
-		if v.locked() {
+		opens := good
+		switch {
+		case v.locked():
 			opens = v.situation.Lock.Kind.Opens(c.Kind)
+		case c.Kind == bypasscode.Device:
+			opens = v.mayGive // else it is of before, and opens no lock that comes now
 		}
 		switch {
 		case !opens || c.State == escrow.Void || c.State == escrow.Purged:

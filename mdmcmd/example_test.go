@@ -626,6 +626,7 @@ func ExampleDefaultQueries() {
 	// Output:
 	// UDID
 	// SerialNumber
+	// DeviceName
 	// ProductName
 	// ModelName
 	// OSVersion

@@ -267,6 +267,8 @@ func TestParseFixtures(t *testing.T) {
 		responses("written-from-schema/DeviceInformation.ack.ios26-dual-sim.plist").Cellular())
 	require.Equal(t, pointer(true), responses("zentral/device_information.plist").IsActivationLockSupported)
 	require.Equal(t, &mdmcmd.MDMOptions{}, responses("zentral/device_information.plist").MDMOptions)
+	require.Equal(t, "Yolo", responses("zentral/device_information.plist").DeviceName)
+	require.Equal(t, "My iPhone", responses("nanocmd/engine-devinfo.plist").DeviceName)
 	require.Equal(t, pointer(false), management("nanocmd/inventory-secinfo.plist").IsActivationLockManageable)
 	require.Equal(t, mdmcmd.ManagementStatus{
 		EnrolledViaDEP: pointer(false), UserApprovedEnrollment: pointer(true), IsUserEnrollment: pointer(false),

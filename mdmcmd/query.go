@@ -3,12 +3,14 @@ package mdmcmd
 // Query names one fact of [DeviceInformation].
 type Query string
 
-// The queries that matter for Activation Lock, with the platforms that answer
-// them. The field of [QueryResponses] has the same name.
+// The queries that matter for Activation Lock, or tell people which device it is,
+// with the platforms that answer them. The field of [QueryResponses] has the same
+// name.
 const (
 	QueryUDID                          Query = "UDID"                          // all
 	QuerySerialNumber                  Query = "SerialNumber"                  // all
 	QueryProductName                   Query = "ProductName"                   // all; "iPhone17,3", Apple's productType
+	QueryDeviceName                    Query = "DeviceName"                    // all, user enrollments too; without access right 16 it is left out
 	QueryModel                         Query = "Model"                         // not visionOS
 	QueryModelName                     Query = "ModelName"                     // all
 	QueryModelNumber                   Query = "ModelNumber"                   // iOS 16.4, macOS 13.3
@@ -34,7 +36,7 @@ const (
 
 var (
 	commonQueries = []Query{
-		QueryUDID, QuerySerialNumber, QueryProductName, QueryModelName, QueryOSVersion, QueryBuildVersion,
+		QueryUDID, QuerySerialNumber, QueryDeviceName, QueryProductName, QueryModelName, QueryOSVersion, QueryBuildVersion,
 		QueryIsSupervised, QueryIsActivationLockEnabled, QueryAwaitingConfiguration, QueryMDMOptions,
 	}
 	phoneQueries = []Query{

@@ -45,6 +45,7 @@ type Report struct {
 // queries. Whatever the device left out is "" or nil, which is not false.
 type QueryResponses struct {
 	UDID, SerialNumber, ProductName, Model, ModelName, ModelNumber string
+	DeviceName                                                     string // as its user calls it
 	OSVersion, BuildVersion, SupplementalBuildVersion              string
 	ProvisioningUDID, EACSPreflight                                string
 	IsSupervised                                                   *bool

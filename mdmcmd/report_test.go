@@ -50,7 +50,7 @@ func TestParseReports(t *testing.T) {
 		{"device-information-iphone", mdmcmd.Report{
 			Enrollment: onPhone, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "3",
 			QueryResponses: &mdmcmd.QueryResponses{
-				UDID: phone, SerialNumber: "XXFAKE0SER1", ProductName: "iPhone17,3", Model: "MYAP3", ModelName: "iPhone",
+				UDID: phone, SerialNumber: "XXFAKE0SER1", ProductName: "iPhone17,3", Model: "MYAP3", ModelName: "iPhone", DeviceName: "front desk",
 				ModelNumber: "MYAP3ZD/A", OSVersion: "26.1", BuildVersion: "23B85", SupplementalBuildVersion: "23B85",
 				IsSupervised: yes, IsMultiUser: no, IsDeviceLocatorServiceEnabled: yes, IsActivationLockEnabled: yes,
 				IsMDMLostModeEnabled: no, AwaitingConfiguration: no,
@@ -88,7 +88,7 @@ func TestParseReports(t *testing.T) {
 		{"device-information-user-enrollment", mdmcmd.Report{
 			Enrollment: mdmcmd.Enrollment{EnrollmentID: enrolled}, Status: mdmcmd.Acknowledged, CommandUUID: uuid + "3",
 			QueryResponses: &mdmcmd.QueryResponses{
-				ProductName: "iPhone15,2", OSVersion: "26.1", BuildVersion: "23B85", ModelName: "iPhone", IsSupervised: no,
+				ProductName: "iPhone15,2", OSVersion: "26.1", BuildVersion: "23B85", ModelName: "iPhone", DeviceName: "private phone", IsSupervised: no,
 			},
 		}},
 		{"security-info-mac", mdmcmd.Report{

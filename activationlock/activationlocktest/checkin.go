@@ -39,7 +39,7 @@ func (d *Device) Enroll() ([][]byte, error) {
 	d.contact()
 
 	authenticate := d.message(nil, dict{
-		"MessageType": "Authenticate", "Topic": c.Topic, "DeviceName": "Example", "Model": model,
+		"MessageType": "Authenticate", "Topic": c.Topic, "DeviceName": c.DeviceName, "Model": model,
 		"ModelName": d.modelName(), "ProductName": c.ProductName, "OSVersion": c.OSVersion, "BuildVersion": buildVersion,
 	})
 	if !c.UserEnrollment && c.WithheldRights&16 == 0 {

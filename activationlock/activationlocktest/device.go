@@ -37,6 +37,8 @@ type DeviceConfig struct {
 	// OSVersion is "" for "26.1", whatever the platform.
 	OSVersion string
 	UDID      string // "" for one made from Rand
+	// DeviceName is what its user calls it; "" is "Example".
+	DeviceName string
 
 	// Supervised: the device becomes supervised when it enrolls, and stays so
 	// until it is erased. User enrollments never are.
@@ -171,6 +173,7 @@ func NewDevice(config DeviceConfig) (*Device, error) {
 	}
 	set(&config.ProductName, "iPhone17,3")
 	set(&config.OSVersion, "26.1")
+	set(&config.DeviceName, "Example")
 	set(&config.ProfileIdentifier, "com.example.mdm")
 	set(&config.Topic, "com.apple.mgmt.External.example")
 	if config.Now == nil {

@@ -212,6 +212,7 @@ func TestEnroll(t *testing.T) {
 	require.Equal(t, "26.1", a.OSVersion)
 	require.Equal(t, "350000000000019", a.IMEI)
 	require.Equal(t, "iPhone & iPad", a.ModelName)
+	require.Equal(t, "Example", a.DeviceName)
 	u := parse[*mdmcmd.TokenUpdate](t, messages[1:], nil)
 	require.True(t, *u.AwaitingConfiguration)
 	require.Equal(t, a.Topic, u.Topic)
@@ -249,6 +250,7 @@ func TestUserEnrollment(t *testing.T) {
 	require.Empty(t, got.SerialNumber+got.UDID)
 	require.Nil(t, got.IsActivationLockEnabled)
 	require.NotNil(t, got.IsSupervised)
+	require.Equal(t, "Example", got.DeviceName, "no schema forbids it")
 
 	first := d.ID()
 	enroll(t, d)
@@ -281,13 +283,16 @@ func TestUserChannel(t *testing.T) {
 func TestDeviceInformation(t *testing.T) {
 	t.Parallel()
 	everything := mdmcmd.DefaultQueries("")
-	phone := activationlocktest.DeviceConfig{IMEI: "350000000000019", IMEI2: "350000000000027", MEID: "35000000000001", Supervised: true}
+	phone := activationlocktest.DeviceConfig{
+		DeviceName: "Anna's iPhone", IMEI: "350000000000019", IMEI2: "350000000000027", MEID: "35000000000001", Supervised: true,
+	}
 	d := enrolled(t, phone)
 	got := facts(t, d, append(everything, mdmcmd.QueryIMEI, mdmcmd.QueryMEID, "Unknown & more")...)
 	require.Equal(t, mdmcmd.Cellular{IMEI: "350000000000019", IMEI2: "350000000000027", MEID: "35000000000001"}, got.Cellular())
 	require.Empty(t, got.IMEI+got.MEID, "removed in 26.0")
 	require.Equal(t, d.Config().UDID, got.UDID)
 	require.Equal(t, "iPhone17,3", got.ProductName)
+	require.Equal(t, "Anna's iPhone", got.DeviceName)
 	require.True(t, *got.IsSupervised)
 	require.False(t, *got.IsActivationLockEnabled)
 	require.False(t, *got.IsDeviceLocatorServiceEnabled)
@@ -314,7 +319,7 @@ func TestDeviceInformation(t *testing.T) {
 	require.NotEmpty(t, got.SerialNumber)
 	phone.WithheldRights = 16
 	got = facts(t, enrolled(t, phone), everything...)
-	require.Empty(t, got.SerialNumber)
+	require.Empty(t, got.SerialNumber+got.DeviceName)
 	require.NotEmpty(t, got.UDID)
 	require.NotNil(t, got.MDMOptions)
 

@@ -33,6 +33,7 @@ var facts = map[string]fact{
 	"UDID":         {since: all, noRight: true, value: text(func(d *Device) string { return d.config.UDID })},
 	"SerialNumber": {since: all, value: text((*Device).serialNumber)},
 	"ProductName":  {since: all, userEnrollment: true, value: text(func(d *Device) string { return d.config.ProductName })},
+	"DeviceName":   {since: all, userEnrollment: true, value: text(func(d *Device) string { return d.config.DeviceName })},
 	"Model": {since: map[platform]string{ios: "0", macos: "0", tvos: "0", watchos: "0"}, userEnrollment: true,
 		value: text(func(*Device) string { return model })},
 	"ModelName": {since: all, userEnrollment: true, value: text((*Device).modelName)},

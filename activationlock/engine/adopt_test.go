@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/activationlock/activationlocktest"
 	"github.com/activationlock/sdk/activationlock/engine"
 	"github.com/activationlock/sdk/inventory"
 )
@@ -129,6 +130,36 @@ func TestAdoptedDeviceHasNoWindow(t *testing.T) {
 		}
 	}
 	require.Equal(t, 4, asked, "weekly")
+}
+
+// What an adopted device is called, its Authenticate told another server. It is asked,
+// and again with each inventory, since people rename devices.
+func TestNameOfAnAdoptedDevice(t *testing.T) {
+	t.Parallel()
+	f := newFuller(t, nil)
+	device, err := activationlocktest.NewDevice(activationlocktest.DeviceConfig{
+		SerialNumber: serial, UDID: id, DeviceName: "front desk", Supervised: true, Now: f.config.Clock,
+	})
+	require.NoError(t, err)
+	_, err = device.Enroll()
+	require.NoError(t, err)
+	adopt(f.engine, t, id)
+	require.Empty(t, f.record(id).Facts.DeviceName)
+
+	info := f.one(f.report(id, idle(id)), "DeviceInformation")
+	answers, err := device.Answer(info.Plist)
+	require.NoError(t, err)
+	f.report(id, answers[0])
+	require.Equal(t, "front desk", f.record(id).Facts.DeviceName)
+
+	// One without the access right leaves it out.
+	for _, more := range []dict{{"DeviceName": "Anna’s iPhone"}, {}} {
+		f.after(week)
+		info := f.report(id, idle(id)).Commands[0]
+		require.Equal(t, "DeviceInformation", info.RequestType)
+		f.report(id, informationAnswer(id, info.UUID, iPhone.with(more)))
+		require.Equal(t, "Anna’s iPhone", f.record(id).Facts.DeviceName)
+	}
 }
 
 // An error, or the end of the context, loses nothing: the same call again goes on.

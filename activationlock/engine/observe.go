@@ -163,6 +163,7 @@ func learn(r *inventory.Record, q *mdmcmd.QueryResponses, p Policy, now time.Tim
 	f := &r.Facts
 	setSerial(f, q.SerialNumber)
 	setText(&f.UDID, q.UDID)
+	setText(&f.DeviceName, q.DeviceName)
 	setText(&f.ProductName, q.ProductName)
 	setText(&f.ModelName, q.ModelName)
 	setText(&f.OSVersion, q.OSVersion)

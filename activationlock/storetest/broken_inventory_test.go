@@ -357,6 +357,9 @@ var brokenInventories = []brokenInventory{
 	{name: "returns local time", at: "Times", promise: "and is that in the location", bend: func(s *recordStore) {
 		s.rows(func(r *inventory.Row) { r.Summary.CodeSince = r.Summary.CodeSince.In(time.FixedZone("CET", 3600)) })
 	}},
+	{name: "does not report when the summary was computed", at: "Times", promise: recordTimes, bend: func(s *recordStore) {
+		s.rows(func(r *inventory.Row) { r.Summary.At = time.Time{} })
+	}},
 	{name: "takes zero for 1970", at: "Times", promise: recordTimes, bend: func(s *recordStore) {
 		s.out(func(r *inventory.Record) {
 			if r.CheckedOutAt.IsZero() {

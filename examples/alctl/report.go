@@ -33,7 +33,8 @@ A table is for a terminal, and leaves columns out. A CSV file has the words of
 apostrophe. JSON (an array) and JSON Lines have the same words in all languages. A
 report to standard output that fails has what was written until then.
 
-What it says is what the server wrote last: see the time of the last inventory.`,
+What it says is what the server wrote last. When it computed the status and the
+findings of a row, the last column of a CSV file and "computedAt" in JSON say.`,
 		"-store codes.db -live -status enabledWithBypassCode,unknown -format csv -language nl -out report.csv")
 	a := c.access(f)
 	r := report{format: "table"}

@@ -36,7 +36,7 @@ var Keys = map[string]string{
 		ModelName DeviceName OSVersion BuildVersion IMEI MEID Status CommandUUID RequestType ActivationLockBypassCode MessageResult Timestamp
 		ErrorChain.[].ErrorDomain ErrorChain.[].LocalizedDescription ErrorChain.[].USEnglishDescription
 		QueryResponses.UDID QueryResponses.SerialNumber QueryResponses.ProductName QueryResponses.Model QueryResponses.ModelName
-		QueryResponses.ModelNumber QueryResponses.OSVersion QueryResponses.BuildVersion QueryResponses.SupplementalBuildVersion
+		QueryResponses.DeviceName QueryResponses.ModelNumber QueryResponses.OSVersion QueryResponses.BuildVersion QueryResponses.SupplementalBuildVersion
 		QueryResponses.ProvisioningUDID QueryResponses.EACSPreflight QueryResponses.IMEI QueryResponses.MEID
 		QueryResponses.ServiceSubscriptions.[].Slot QueryResponses.ServiceSubscriptions.[].IMEI QueryResponses.ServiceSubscriptions.[].MEID`,
 	"boolean": `NotOnConsole AwaitingConfiguration QueryResponses.IsSupervised QueryResponses.IsMultiUser

@@ -16,19 +16,33 @@ func Harmless(cell string) string {
 }
 
 // HarmlessAnywhere is Harmless also for a spreadsheet that begins a cell after a
-// semicolon or a tab, as those of Europe do with files of commas. Nothing undoes it.
+// semicolon or a tab, as those of Europe do with files of commas. To it the quote
+// before such a cell stands inside another, so line ends in it begin cells too, and
+// quotes in it may go. Nothing undoes it.
 func HarmlessAnywhere(cell string) string {
-	if strings.IndexByte(cell, ';') >= 0 || strings.IndexByte(cell, '\t') >= 0 {
-		var parts []string
-		for part := range strings.SplitAfterSeq(cell, ";") {
-			for part := range strings.SplitAfterSeq(part, "\t") {
-				parts = append(parts, Harmless(part))
-			}
-		}
-		return strings.Join(parts, "")
+	if !strings.ContainsAny(cell, separators) {
+		return Harmless(cell) // as most are
 	}
-	return Harmless(cell)
+	var harmless strings.Builder
+	for rest := cell; rest != ""; {
+		end := strings.IndexAny(rest, separators) + 1
+		switch {
+		case end == 0:
+			end = len(rest)
+		case strings.HasPrefix(rest[end-1:], "\r\n"): // one line end
+			end++
+		}
+		part := rest[:end]
+		rest = rest[end:]
+		if formula(strings.TrimLeft(part, `"`)) {
+			harmless.WriteByte('\'')
+		}
+		harmless.WriteString(part)
+	}
+	return harmless.String()
 }
+
+const separators = ";\t\r\n"
 
 // Restore undoes Harmless.
 func Restore(cell string) string {
