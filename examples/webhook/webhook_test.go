@@ -137,6 +137,7 @@ func newFixture(t *testing.T) *fixture {
 		},
 	})
 	require.NoError(t, err)
+	commands = 0 // New tried it
 	f.hook = &webhook{engine: e, server: f, log: log, numbers: counted}
 	t.Cleanup(func() { require.NotContains(t, f.log.String(), code) })
 	return f
