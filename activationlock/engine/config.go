@@ -101,7 +101,7 @@ type Policy struct {
 	// status. After an unlock it is asked every day until it shows that.
 	LockStatus func(enrollmentID string) inventory.Schedule
 
-	// The intervals are a minute at least.
+	// The intervals are a second at least.
 
 	// AnswerWithin is the time that a device has to answer before its command
 	// counts as lost and is asked again: after that time, and after more and more of
@@ -128,7 +128,7 @@ const (
 	defaultUUIDPrefix = "activationlock-"
 	week              = 7 * 24 * time.Hour
 	// shortest is the shortest interval: less is a number without its unit.
-	shortest = time.Minute
+	shortest = time.Second
 )
 
 func (c Config) withDefaults() (Config, error) {
@@ -196,7 +196,7 @@ func (p Policy) withDefaults(audited bool) (Policy, error) {
 		{"AdoptWithin", &p.AdoptWithin, 24 * time.Hour},
 	} {
 		if *d.value = cmp.Or(*d.value, d.normal); *d.value < shortest {
-			return p, fmt.Errorf("engine: Policy.%s is less than a minute", d.name)
+			return p, fmt.Errorf("engine: Policy.%s is less than a second", d.name)
 		}
 	}
 	switch by := p.AllowWithoutCode; {

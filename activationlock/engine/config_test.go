@@ -37,7 +37,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"Config.StatusAPI is no https address":         func(c *engine.Config) { c.StatusAPI = "http://api-school.apple.com" },
 		"Config.UUIDPrefix has more than 64":           func(c *engine.Config) { c.UUIDPrefix = strings.Repeat("x", 65) },
 		"Config.UUIDPrefix has other characters":       func(c *engine.Config) { c.UUIDPrefix = "ü" },
-		"Policy.AnswerWithin is less than a minute":    func(c *engine.Config) { c.Policy.AnswerWithin = 24 },
+		"Policy.AnswerWithin is less than a second":    func(c *engine.Config) { c.Policy.AnswerWithin = 24 },
 		"Policy.CodeEvery is less than a":              func(c *engine.Config) { c.Policy.CodeEvery = 6 },
 		"Policy.NotNowAgain is less than a":            func(c *engine.Config) { c.Policy.NotNowAgain = -1 },
 		"Policy.AdoptWithin is less than a":            func(c *engine.Config) { c.Policy.AdoptWithin = -1 },

@@ -988,9 +988,9 @@ func TestNewChecksItsConfiguration(t *testing.T) {
 		"Inventory is required":              func(c *engine.Config) { c.Inventory = nil },
 		"more than 64":                       func(c *engine.Config) { c.UUIDPrefix = strings.Repeat("x", 65) },
 		"other characters":                   func(c *engine.Config) { c.UUIDPrefix = "a b" },
-		"AnswerWithin is less than a minute": func(c *engine.Config) { c.Policy.AnswerWithin = -1 },
-		"CodeEvery is less than a minute":    func(c *engine.Config) { c.Policy.CodeEvery = 59 * time.Second },
-		"NotNowAgain is less than a minute":  func(c *engine.Config) { c.Policy.NotNowAgain = 1 },
+		"AnswerWithin is less than a second": func(c *engine.Config) { c.Policy.AnswerWithin = -1 },
+		"CodeEvery is less than a second":    func(c *engine.Config) { c.Policy.CodeEvery = 999 * time.Millisecond },
+		"NotNowAgain is less than a second":  func(c *engine.Config) { c.Policy.NotNowAgain = 1 },
 	} {
 		c := good
 		spoil(&c)
