@@ -34,8 +34,8 @@ const (
 	longestStep                = 12 * time.Hour // in which a device is not in touch, nor an engine looks at what is due
 )
 
-// Three engines on one database, each with a handle of its own, and twelve devices,
-// for two weeks. Each message comes to two of the engines at once, as with a proxy
+// Three engines on one database, each with a handle of its own, and some devices, for
+// two weeks. Each message comes to two of the engines at once, as with a proxy
 // that gives up too soon, sometimes while the third looks at what is due; that all do
 // at once, too. In the first days commands and reports get lost, devices are away,
 // put off what they are asked, enroll again or are erased, and servers stop and start.
@@ -55,7 +55,7 @@ func TestEngines(t *testing.T) {
 			server.start()
 			s.servers = append(s.servers, server)
 		}
-		for n := range 12 {
+		for n := range enginesDevices {
 			s.add(n)
 		}
 		for s.now.Before(noon.Add(enginesStorm)) {

@@ -1,0 +1,6 @@
+//go:build !race
+
+package database_test
+
+// enginesDevices is the number of devices in TestEngines.
+const enginesDevices = 12
