@@ -93,6 +93,7 @@ func TestDisputeIsOnRecordOfBoth(t *testing.T) {
 		f.appleSaysOff(id)
 		f.events = nil
 		f.checkin(other, authenticate(other, serial, "iPhone17,3", "26.1"))
+		f.checkin(other, authenticate(other, serial, "iPhone17,3", "26.1"))
 		require.Len(t, f.told(engine.SerialDisputed), 1, "told once")
 		f.tick()
 		for _, each := range []string{id, other} {

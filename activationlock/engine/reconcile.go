@@ -433,7 +433,7 @@ func catchUp(r *inventory.Record, codes []escrow.Record, p Policy) {
 	}
 	for _, c := range codes {
 		if r.Disputed || c.Kind != bypasscode.Device || c.State != escrow.Current || !c.StaleSince.IsZero() || c.Cause == escrow.CauseUnasked ||
-			c.EnrollmentID != r.EnrollmentID || !r.Exchanges[bypassCode].Asked(c.CommandUUID) {
+			!r.Exchanges[bypassCode].Asked(c.CommandUUID) {
 			continue
 		}
 		exchange(r, bypassCode, func(x inventory.Exchange) inventory.Exchange {

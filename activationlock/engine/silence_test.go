@@ -31,10 +31,13 @@ func TestNotNowForWeeks(t *testing.T) {
 		r.AddEvidence(activationlock.Evidence{Source: activationlock.SourceApple, State: activationlock.On, Kind: activationlock.UserLinked, At: f.now})
 		return nil
 	}))
-	open, asked := []engine.Queued{ask}, map[string]int{}
-	for range 14 * 24 {
+	open, asked, lately := []engine.Queued{ask}, map[string]int{}, 0
+	for hour := range 15 * 24 {
 		for _, c := range open {
 			asked[c.RequestType]++
+			if hour >= 14*24 && c.RequestType == "ActivationLockBypassCode" {
+				lately++
+			}
 			require.Empty(t, f.report(id, answer(id, c.UUID, "NotNow", nil)).Commands)
 		}
 		f.after(time.Hour)
@@ -44,9 +47,10 @@ func TestNotNowForWeeks(t *testing.T) {
 		require.Contains(t, kinds(d.Record), inventory.LockedNoCode)
 		require.Zero(t, d.Record.Exchanges["ActivationLockBypassCode"].Unanswered)
 	}
-	// Four times on the first day, once a day, and more often toward the end.
-	require.Greater(t, asked["ActivationLockBypassCode"], 14)
-	require.Less(t, asked["ActivationLockBypassCode"], 28)
+	// Five times on the first day, once a day, and more often toward the end.
+	require.Greater(t, asked["ActivationLockBypassCode"], 15)
+	require.Less(t, asked["ActivationLockBypassCode"], 30)
+	require.Greater(t, lately, 3)
 	require.LessOrEqual(t, asked["DeviceInformation"], 20)
 
 	t.Log("and then it says nothing more")
@@ -69,20 +73,30 @@ func TestAskedAgainInTheWindow(t *testing.T) {
 	f := newFuller(t, func(f *fuller) {
 		f.config.Policy = engine.Policy{Inventory: inventory.Periodic{Window: hours}.For}
 	})
-	adopt(f.engine, t, other)
+	adopt(f.engine, t, names(20)...) // on a Sunday
 	asked := 0
-	for range 60 * 24 * 4 {
-		f.after(15 * time.Minute)
+	for range 40 * 24 * 2 {
+		f.after(30 * time.Minute)
 		for _, b := range f.tick() {
-			for _, c := range b.Commands {
-				if c.RequestType == "DeviceInformation" && b.Enrollment.ID == other {
-					asked++
-					require.Equal(t, f.now, hours.Earliest(f.now), "question %d", asked)
-				}
+			for range b.Commands {
+				asked++
+				require.Equal(t, f.now, hours.Earliest(f.now), "question %d", asked)
 			}
 		}
 	}
-	require.Greater(t, asked, 8)
+	require.Greater(t, asked, 20*5)
+
+	t.Log("but one that enrolled is asked what it is at any time, as its code waits for that")
+	for f.now.Weekday() != time.Friday || f.now.Hour() != 20 {
+		f.after(time.Hour)
+	}
+	f.tick()
+	f.checkin(id, authenticate(id, serial, "iPhone17,3", "26.1"))
+	f.one(f.checkin(id, tokenUpdate(id)), "DeviceInformation")
+	f.after(24 * time.Hour)
+	again := f.tick()
+	require.Len(t, again, 1)
+	require.Equal(t, "DeviceInformation", again[0].Commands[0].RequestType)
 }
 
 // What it is that an enrollment of before belongs to, nobody knows until it says so: a
@@ -110,7 +124,15 @@ func TestClockThatWasAYearAhead(t *testing.T) {
 	f.after(365 * 24 * time.Hour)
 	f.report(id, answer(id, ask.UUID, "Acknowledged", nil)) // no code
 	f.after(-365 * 24 * time.Hour)
-	f.one(f.report(id, idle(id)), "ActivationLockBypassCode")
+	ask = f.one(f.report(id, idle(id)), "ActivationLockBypassCode")
+
+	t.Log("nor what was asked then")
+	f.report(id, answer(id, ask.UUID, "Acknowledged", nil)) // no code
+	f.after(365 * 24 * time.Hour)
+	require.NotEmpty(t, f.commands())
+	f.after(-365 * 24 * time.Hour)
+	f.after(6 * time.Hour)
+	require.Contains(t, types(f.report(id, idle(id))), "ActivationLockBypassCode")
 }
 
 // That a device took the permission counts from then on, not only when it says so with

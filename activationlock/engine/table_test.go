@@ -233,6 +233,7 @@ var (
 	forbid = mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(false)}
 	both   = mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(true), IdleRebootAllowed: new(true)}
 	reboot = mdmcmd.MDMOptions{IdleRebootAllowed: new(true)}
+	noLock = mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(false), IdleRebootAllowed: new(true)}
 
 	overrides = policy(func(p *Policy) { p.AllowWithoutCode = escrow.Act{Actor: "anna", Reason: "no codes here"} })
 	noAudit   = func(s *situation) { s.auditDown = true }
@@ -392,6 +393,11 @@ var groups = []group{
 		{"nothing is said of the lock", wants(reboot)},
 		{"nothing is said of the lock, and the device says it is allowed", all(wants(reboot), answered(options, inventory.Done, 2*hour, hour), sent(reboot), reports(true))},
 		{"the lock is allowed, and reboots", wants(both)},
+		{"the lock is allowed, and reboots; these options were taken", all(wants(both), answered(options, inventory.Done, hour, minute), sent(noLock))},
+		{"the lock is allowed, and reboots; and it was allowed before", all(wants(both), answered(options, inventory.Done, hour, minute), sent(allow))},
+		{"the lock is allowed, and reboots; its code was not asked yet", all(wants(both), forgotten(bypassCode))},
+		{"the lock is allowed, and reboots; it gave its code two days ago", all(wants(both), gave(2*oneDay))},
+		{"the lock is allowed, and reboots; it can have no code", all(wants(both), supervised(false), forgotten(bypassCode))},
 	}},
 	{"The permission without a code: an iPhone, and a policy that allows the lock all the same.", all(iPhone, told(hour), wants(allow), overrides), []row{
 		{"its code was not asked yet", all()},
@@ -401,6 +407,7 @@ var groups = []group{
 		{"its code was not asked yet, and the audit is down", noAudit},
 		{"it gave its code, and the audit is down", all(gave(hour), noAudit)},
 		{"it gave its code two days ago", gave(2 * oneDay)},
+		{"it answered without, the audit is down, and reboots are allowed", all(wants(both), answered(bypassCode, inventory.NoCode, hour, 6*hour), noAudit)},
 		{"facts are open", all(forgotten(information), asked(information, hour, oneDay))},
 		{"the options were asked an hour ago", all(answered(bypassCode, inventory.NoCode, hour, 6*hour), asked(options, hour, oneDay))},
 		{"NotNow to the options, to be asked again in a minute", all(answered(bypassCode, inventory.NoCode, hour, 6*hour), notNow(options, 59*minute, hour))},
@@ -633,6 +640,7 @@ func TestPlanTable(t *testing.T) {
 			{"enrolled yesterday, unanswered once", missed(1, false)},
 			{"enrolled yesterday, unanswered once, and overdue", missed(1, true)},
 			{"enrolled yesterday, unanswered ten times", missed(10, false)},
+			{"enrolled yesterday, NotNow, and overdue", all(notNow(information, oneDay, hour), notNow(bypassCode, oneDay, hour), notNow(options, oneDay, hour))},
 			{"a day before the window closes", enrolled(14 * oneDay)},
 			{"a day before the window closes, unanswered ten times", all(enrolled(14*oneDay), missed(10, false))},
 			{"three hours before the window closes", enrolled(15*oneDay - 3*hour)},
