@@ -710,6 +710,9 @@ func anyDevice(r *rand.Rand) *device {
 		}
 		if one(2) {
 			x = x.Ask("1", d.now, d.now.Add(time.Duration(r.IntN(72)-36)*time.Hour))
+			if one(3) {
+				x = x.Later(d.now).Ask("2", d.now, d.now.Add(time.Duration(r.IntN(72)-36)*time.Hour))
+			}
 		}
 		d.Exchanges = map[string]inventory.Exchange{question: x}
 	}
@@ -752,7 +755,7 @@ func TestTimeAloneChangesNothingBeforeItIsDue(t *testing.T) {
 			moments = append(moments, until.Add(-time.Microsecond))
 		}
 		// At all moments at which anything could happen.
-		for _, start := range []time.Time{d.LastSeen, d.TokenAt, d.AuthenticatedAt, d.Exchanges[question].OverdueAt, day(50), d.now} {
+		for _, start := range []time.Time{d.LastSeen, d.TokenAt, d.AuthenticatedAt, d.Exchanges[question].OverdueAt, d.Exchanges[question].SilentAt, day(50), d.now} {
 			for i := range 30 {
 				moments = append(moments, start.Add(time.Duration(i)*wholeDay), start.Add(time.Duration(i)*wholeDay-time.Microsecond))
 			}
