@@ -734,7 +734,7 @@ func TestTimeAloneChangesNothingBeforeItIsDue(t *testing.T) {
 		return s
 	}
 	found, ends := map[inventory.FindingKind]int{}, 0
-	for round := range 3000 {
+	for round := range 6000 {
 		d := anyDevice(r)
 		before := d.Clone()
 		first := d.summary()
