@@ -656,8 +656,8 @@ func (f *fleet) honest() int { return len(f.members) - f.sum.forged }
 
 // disturb notes that something went wrong with a device, which may have its effect
 // for some time: a question that got lost is asked again after a day, and one for
-// information, after more and more, up to a week. For the code that holds too
-// where nobody knows since when the device is supervised.
+// information, after more and more, up to a week, while the window is open. For the
+// code that holds too where nobody knows since when the device is supervised.
 func (m *member) disturb(more time.Duration) {
 	const skew = 2 * time.Minute
 	facts := min(week, day<<max(0, min(m.factsAsked-1, 3)))
@@ -670,7 +670,18 @@ func (m *member) disturb(more time.Duration) {
 	}
 	m.disturbed = true
 	m.calm = latest(m.calm, m.f.now.Add(max(code, more)+time.Hour+skew))
-	m.calmFacts = latest(m.calmFacts, m.f.now.Add(max(facts, more)+time.Hour+skew))
+	m.calmFacts = latest(m.calmFacts, m.opens(m.f.now.Add(max(facts, more)+skew)).Add(time.Hour))
+	if m.blind { // whose code waits for the facts
+		m.calm = latest(m.calm, m.calmFacts)
+	}
+}
+
+// opens returns when the window of the device's group is open, from a moment on.
+func (m *member) opens(t time.Time) time.Time {
+	if schedule := policies[m.group].Inventory; schedule != nil {
+		return inventory.Earliest(schedule(m.serial), t)
+	}
+	return t
 }
 
 func latest(a, b time.Time) time.Time {
