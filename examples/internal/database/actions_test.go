@@ -81,7 +81,7 @@ func TestFaultAtEachStatementOfActions(t *testing.T) {
 						err = store.Actions().Create(t.Context(), a)
 					}
 					on(nil)
-					require.Zero(t, db.Stats().InUse, name)
+					givenBack(t, db)
 					done := failed == "" || after && strings.Contains(failed, "COMMIT")
 					if done && kind == "create" {
 						there = append(there, name)
@@ -206,7 +206,7 @@ func TestUpdatesThatAreRefused(t *testing.T) {
 			err := s.Update(t.Context(), "1", func(a *bypass.Action) error { change(a); return nil })
 			require.Error(t, err)
 			require.NotContains(t, err.Error(), serial)
-			require.Zero(t, db.Stats().InUse)
+			givenBack(t, db)
 			got, err := s.Get(t.Context(), "1")
 			require.NoError(t, err)
 			require.Equal(t, a, got)

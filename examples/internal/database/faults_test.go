@@ -90,7 +90,7 @@ func TestFaultAtEachStatement(t *testing.T) {
 						err = store.Escrow().Update(t.Context(), subject, returning(entry(a, subject), entry(b, subject)))
 					}
 					on(nil)
-					require.Zero(t, db.Stats().InUse, name)
+					givenBack(t, db)
 					if failed == "" {
 						require.NoError(t, err, name)
 						require.Greater(t, at, 2)
@@ -177,7 +177,7 @@ func TestTurnLost(t *testing.T) {
 		require.Error(t, err, "nobody knows whether it was committed")
 		require.Equal(t, []int{1, 1}, []int{tries, calls})
 		same(t, store.Escrow(), subject, "INSERT INTO activationlock_codes4")
-		require.Zero(t, db.Stats().InUse)
+		givenBack(t, db)
 
 		// An error of change is its own, whatever it looks like.
 		calls = 0
@@ -209,7 +209,7 @@ func TestConnectionKilled(t *testing.T) {
 			})
 			require.Error(t, err)
 			require.NotContains(t, err.Error(), serial)
-			require.Zero(t, db.Stats().InUse)
+			givenBack(t, db)
 			same(t, store.Escrow(), subject)
 			kill(t, d, admin, victim) // idle ones
 			require.NoError(t, store.Escrow().Update(t.Context(), subject, returning(entry("kept", subject))))
@@ -284,10 +284,17 @@ func TestContextsEnd(t *testing.T) {
 			cancel()
 			return []escrow.Entry{entry("canceled", subject)}, nil
 		}), context.Canceled)
-		require.Zero(t, db.Stats().InUse)
-		require.Zero(t, otherDB.Stats().InUse)
+		givenBack(t, db)
+		givenBack(t, otherDB)
 		same(t, store.Escrow(), subject)
 		require.NoError(t, other.Escrow().Update(t.Context(), subject, returning(entry("kept", subject))))
 		same(t, store.Escrow(), subject, "kept")
 	})
+}
+
+// givenBack checks that no connection stays in use. After a context that ended, the
+// driver may still be at it for a moment.
+func givenBack(t *testing.T, db *sql.DB) {
+	t.Helper()
+	require.Eventually(t, func() bool { return db.Stats().InUse == 0 }, time.Minute, time.Millisecond, "connections stay in use")
 }

@@ -28,7 +28,7 @@ func TestMigrateAgain(t *testing.T) {
 		var versions, first int
 		require.NoError(t, db.QueryRow("SELECT COUNT(*), MIN(version) FROM activationlock_migrations").Scan(&versions, &first))
 		require.Equal(t, []int{4, 1}, []int{versions, first})
-		require.Zero(t, db.Stats().InUse)
+		givenBack(t, db)
 	})
 }
 
@@ -107,7 +107,7 @@ func TestMigrateInterrupted(t *testing.T) {
 						} else {
 							require.Error(t, err, "statement %d", at)
 						}
-						require.Zero(t, db.Stats().InUse)
+						givenBack(t, db)
 						second, _ := storage.Store(t) // another server
 						require.NoError(t, second.Escrow().Update(t.Context(), subject, returning(entry("1", subject))))
 						require.NoError(t, second.Escrow().Join(t.Context(), enrollment, serial))

@@ -28,7 +28,7 @@ func unsafe(t *testing.T, storage database.Storage, setting, mend string) {
 	require.Equal(t, setting, unsafe.Setting)
 	require.Contains(t, unsafe.Mend, mend)
 	require.Contains(t, err.Error(), mend)
-	require.Zero(t, db.Stats().InUse)
+	givenBack(t, db)
 }
 
 func pragmas(list ...string) string { return "?_pragma=" + strings.Join(list, "&_pragma=") }

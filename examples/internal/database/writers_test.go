@@ -80,8 +80,8 @@ func writers(t *testing.T, storage database.Storage, n int) {
 	slices.Sort(got)
 	slices.Sort(want)
 	require.Equal(t, want, got)
-	require.Zero(t, aDB.Stats().InUse)
-	require.Zero(t, bDB.Stats().InUse)
+	givenBack(t, aDB)
+	givenBack(t, bDB)
 }
 
 // sealer hides nothing.
