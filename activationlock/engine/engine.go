@@ -325,7 +325,8 @@ func disputedBy(enrollmentID, parentID string, claims []inventory.Record) bool {
 // End notes that an enrollment ended of which no CheckOut will come: the device was
 // erased or lost, or the host deleted it. Like after a CheckOut, nothing is asked of it
 // any more, its codes stay, and its serial number is free for another enrollment. One
-// that ended before stays as it is, and should the device speak again, it goes on. The
+// that ended before stays as it is, and should the device report a day later or more
+// ([Policy].AnswerWithin), or send a TokenUpdate, it goes on. The
 // errors are [inventory.ErrNotFound] and those of the stores.
 func (e *Engine) End(ctx context.Context, enrollmentID string) error {
 	if err := e.end(ctx, enrollmentID); err != nil {

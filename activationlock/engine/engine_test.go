@@ -927,8 +927,11 @@ func TestCheckedOut(t *testing.T) {
 	ask := w.enroll(id, serial, iPhone)
 	w.report(id, codeAnswer(id, ask.UUID, code))
 	w.checkin(id, checkOut(id))
-	w.now = w.now.Add(30 * 24 * time.Hour)
 	require.Empty(t, w.report(id, idle(id)).Commands)
+	w.now = w.now.Add(30 * 24 * time.Hour)
+	batches, err := w.engine.Tick(t.Context(), 10)
+	require.NoError(t, err)
+	require.Empty(t, batches)
 	require.Len(t, w.records(serial), 1, "the code outlives the enrollment")
 	w.enroll(id, serial, iPhone)
 }

@@ -114,11 +114,22 @@ func TestEnrollmentAfterCheckOutThatWasNotRecorded(t *testing.T) {
 	})
 	t.Run("both", func(t *testing.T) {
 		w := begin(t, authenticate, tokenUpdate(id))
+		w.now = w.now.Add(-time.Microsecond)
 		require.Empty(t, w.report(id, idle(id)).Commands, "that may be a late one")
-		w.now = w.now.Add(time.Hour)
+		w.now = w.now.Add(time.Microsecond)
 		info := w.one(w.report(id, idle(id)), "DeviceInformation")
 		ask := w.one(w.report(id, informationAnswer(id, info.UUID, iPhone)), "ActivationLockBypassCode")
 		w.one(w.report(id, codeAnswer(id, ask.UUID, code2)), "Settings")
+	})
+	t.Run("away for weeks", func(t *testing.T) {
+		w := begin(t, authenticate, tokenUpdate(id))
+		w.now = w.now.Add(20 * 24 * time.Hour)
+		w.one(w.report(id, idle(id)), "DeviceInformation")
+	})
+	t.Run("a clock that was ahead", func(t *testing.T) {
+		w := begin(t, authenticate, tokenUpdate(id)) // the CheckOut came a day ago by that clock
+		w.now = w.now.Add(-365 * 24 * time.Hour)
+		w.one(w.report(id, idle(id)), "DeviceInformation")
 	})
 	t.Run("late reports", func(t *testing.T) {
 		w := begin(t)

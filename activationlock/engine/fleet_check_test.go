@@ -262,11 +262,17 @@ func (f *fleet) answered(m *member, l letter) {
 // died, or whose store failed, may have on record.
 func (f *fleet) putOff(m *member, l letter, noted bool) {
 	if q, there := m.asked[l.request]; there && statusIs(l.raw, "NotNow") {
-		if q.notNow = true; noted {
+		if q.notNow = true; noted && !f.comesOut(m) {
 			q.at = f.now
 		}
 		m.asked[l.request] = q
 	}
+}
+
+// comesOut reports whether a server that is in the middle of a call has planned
+// something for a device, before whatever happens now.
+func (f *fleet) comesOut(m *member) bool {
+	return slices.ContainsFunc(f.servers, func(s *fleetServer) bool { return s.busy && slices.Contains(s.planned, m.device.ID()) })
 }
 
 // checkCommands is what must hold of commands that come out of a server: nothing is

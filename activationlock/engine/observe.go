@@ -20,9 +20,9 @@ func observe(r *inventory.Record, report *mdmcmd.Report, codeID string, p Policy
 		// TokenUpdate could not be recorded or came before an Authenticate that
 		// came twice. It may never send another.
 		r.TokenAt = now
-	case !r.CheckedOutAt.IsZero() && r.LastSeen.Sub(r.CheckedOutAt) >= p.AnswerWithin:
-		// It goes on and on, so these are no late reports: it enrolled again,
-		// and that could not be recorded.
+	case !r.CheckedOutAt.IsZero() && now.Sub(r.CheckedOutAt).Abs() >= p.AnswerWithin:
+		// No report is as late as that, or a server's clock was wrong: it enrolled
+		// again, and that could not be recorded.
 		begin(r, now)
 		r.TokenAt = now
 	}
