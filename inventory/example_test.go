@@ -1,10 +1,12 @@
 package inventory_test
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"github.com/activationlock/sdk/activationlock"
+	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/bypasscode"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/inventory"
@@ -31,4 +33,26 @@ func ExampleRecord_Status() {
 	// Enabled without bypass code (device cannot be reached)
 	// Enabled with bypass code
 	// Ingeschakeld met bypass-code
+}
+
+// Codes of a device were imported, on which its status depends.
+func ExampleRefresh() {
+	ctx, store := context.Background(), memstore.New().Inventory()
+	now := time.Date(2026, 11, 30, 9, 0, 0, 0, time.UTC)
+	if err := store.Update(ctx, "UDID-1", func(r *inventory.Record) error {
+		r.Facts.SerialNumber = "XXFAKE0SER1"
+		r.Summary.DueAt = now.Add(7 * 24 * time.Hour)
+		return nil
+	}); err != nil {
+		panic(err)
+	}
+	if err := inventory.Refresh(ctx, store, escrow.Subject{SerialNumber: "XXFAKE0SER1"}, now); err != nil {
+		panic(err)
+	}
+	r, err := store.Get(ctx, "UDID-1")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("due", r.Summary.DueAt.Format(time.RFC3339))
+	// Output: due 2026-11-30T09:00:00Z
 }

@@ -71,8 +71,8 @@ type Finding struct {
 	Days     int       // that are left, or have gone by, where the kind counts them
 }
 
-// Limits say from when on time alone is a finding. Zero fields mean their
-// defaults.
+// Limits say from when on time alone is a finding. Zero and negative fields mean their
+// defaults; what is out of range counts as the nearest value in it.
 type Limits struct {
 	WindowWarning time.Duration // before the code's window closes; default 5 days, at most all of it
 	NotSeenFor    time.Duration // default 14 days, at least one

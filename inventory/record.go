@@ -30,6 +30,9 @@ type Record struct {
 	Groups    []string
 
 	Facts Facts
+	// FindMyWasOn: before this enrollment the device said that Find My is on, and it said
+	// nothing of that since. An erase leaves the lock.
+	FindMyWasOn bool
 	// AllowedSince is when the device first said in this enrollment that the lock
 	// is allowed.
 	AllowedSince time.Time
@@ -292,6 +295,9 @@ func (r *Record) Clone() Record {
 // Situation is what the lock's status depends on.
 func (r *Record) Situation(codes []escrow.Record, now time.Time) activationlock.Situation {
 	s := activationlock.Situation{Device: r.Device(), Lock: activationlock.Derive(r.Evidence), FindMy: r.Facts.FindMy}
+	if s.FindMy == nil && r.FindMyWasOn {
+		s.FindMy = new(true)
+	}
 	for _, c := range codes {
 		if c.State == escrow.Purged {
 			continue

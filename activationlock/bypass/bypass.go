@@ -60,6 +60,8 @@ func New(c Config) (*Bypass, error) {
 		return nil, errors.New("bypass: Config.Escrow is required")
 	case c.Audit == nil:
 		return nil, errors.New("bypass: Config.Audit is required")
+	case !c.Escrow.AuditedBy(c.Audit):
+		return nil, errors.New("bypass: Config.Audit is not the audit of Config.Escrow, without which no code is used")
 	case !escrow.ValidIdentifier(c.Organization):
 		return nil, errors.New("bypass: Config.Organization is required, in at most 255 bytes of UTF-8")
 	}
@@ -120,7 +122,7 @@ const WarningRelock Warning = "relock"
 
 // Start stores a new action and returns it with the warning to show. Nothing is
 // sent yet. An action that cannot work is stored too, and is over: failed, for
-// example with [NoCode], or not supported.
+// example with [NoCode], or not supported; it has no warning.
 //
 // The errors are [ErrNotInHand], [ErrOpen], with the action that is not over,
 // [ErrExists], with the one that has the ID, those of store and audit, or that
@@ -129,6 +131,9 @@ func (b *Bypass) Start(ctx context.Context, s Start) (Action, Warning, error) {
 	a, err := b.start(ctx, s)
 	if err != nil {
 		return a, "", fmt.Errorf("bypass: start: %w", err)
+	}
+	if a.State.Over() {
+		return a, "", nil // it failed: the lock is what it was
 	}
 	return a, WarningRelock, nil
 }

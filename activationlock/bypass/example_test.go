@@ -108,7 +108,7 @@ func Example() {
 	evidence := []activationlock.Evidence{{State: activationlock.Off, Source: activationlock.SourceApple, At: action.EndedAt.AddDate(0, 0, 2)}}
 	fmt.Println(action.Aftermath(evidence).Label(activationlock.English))
 	// Output:
-	// The device locks itself again as soon as Find My is opened. Erase it at once, or have Find My turned off.
+	// Once the lock is removed, the device locks itself again as soon as Find My is opened. Erase it then at once, or have Find My turned off.
 	// POST deviceservices-external.apple.com XXFAKE0SER1
 	// POST deviceservices-external.apple.com XXFAKE0SER1
 	// Done

@@ -80,8 +80,8 @@ func (w Warning) Label(l activationlock.Language) string { return label(warningL
 
 var warningLabels = map[Warning]texts{
 	WarningRelock: {
-		activationlock.English: "The device locks itself again as soon as Find My is opened. Erase it at once, or have Find My turned off.",
-		activationlock.Dutch:   "Het apparaat vergrendelt zich opnieuw zodra Zoek mijn wordt geopend. Wis het direct, of laat Zoek mijn uitschakelen.",
+		activationlock.English: "Once the lock is removed, the device locks itself again as soon as Find My is opened. Erase it then at once, or have Find My turned off.",
+		activationlock.Dutch:   "Zodra het slot is verwijderd, vergrendelt het apparaat zich opnieuw wanneer Zoek mijn wordt geopend. Wis het dan direct, of laat Zoek mijn uitschakelen.",
 	},
 }
 

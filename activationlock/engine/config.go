@@ -71,7 +71,8 @@ type Doer interface {
 	Do(*http.Request) (*http.Response, error)
 }
 
-// Policy is what an organization wants. Zero fields mean their defaults.
+// Policy is what an organization wants. Zero fields mean their defaults; an interval is
+// a second at least.
 type Policy struct {
 	// Options is the whole set of MDM options to send to devices, since options that
 	// a command does not name might be reset; the zero value sends none.
@@ -100,8 +101,6 @@ type Policy struct {
 	// LockStatus says in the same way when Apple is to be asked for the lock's
 	// status. After an unlock it is asked every day until it shows that.
 	LockStatus func(enrollmentID string) inventory.Schedule
-
-	// The intervals are a second at least.
 
 	// AnswerWithin is the time that a device has to answer before its command
 	// counts as lost and is asked again: after that time, and after more and more of
@@ -142,6 +141,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("engine: Config.UUIDPrefix has more than 64 characters")
 	case c.Actions != nil && c.Audit == nil:
 		return c, errors.New("engine: Config.Audit is required with Config.Actions")
+	case c.Audit != nil && !c.Escrow.AuditedBy(c.Audit):
+		return c, errors.New("engine: Config.Audit is not the audit of Config.Escrow")
 	case c.Actions != nil && !escrow.ValidIdentifier(c.Organization):
 		return c, errors.New("engine: Config.Organization is required with Config.Actions, in at most 255 bytes of UTF-8")
 	case c.Actions == nil && c.Organization != "":

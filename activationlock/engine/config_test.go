@@ -13,6 +13,7 @@ import (
 	"github.com/activationlock/sdk/activationlock/activationlocktest"
 	"github.com/activationlock/sdk/activationlock/apple"
 	"github.com/activationlock/sdk/activationlock/engine"
+	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/inventory"
@@ -31,18 +32,24 @@ func TestConfigIsChecked(t *testing.T) {
 		"Config.Escrow is required":                    func(c *engine.Config) { c.Escrow = nil },
 		"Config.Inventory is required":                 func(c *engine.Config) { c.Inventory = nil },
 		"Config.Audit is required with Config.Actions": func(c *engine.Config) { c.Audit = nil },
-		"Config.Organization is required with":         func(c *engine.Config) { c.Organization = "" },
-		"in at most 255 bytes":                         func(c *engine.Config) { c.Organization = long },
-		"of no use without Config.Actions":             func(c *engine.Config) { c.Actions = nil },
-		"Config.StatusAPI is no https address":         func(c *engine.Config) { c.StatusAPI = "http://api-school.apple.com" },
-		"Config.UUIDPrefix has more than 64":           func(c *engine.Config) { c.UUIDPrefix = strings.Repeat("x", 65) },
-		"Config.UUIDPrefix has other characters":       func(c *engine.Config) { c.UUIDPrefix = "ü" },
-		"Policy.AnswerWithin is less than a second":    func(c *engine.Config) { c.Policy.AnswerWithin = 24 },
-		"Policy.CodeEvery is less than a":              func(c *engine.Config) { c.Policy.CodeEvery = 6 },
-		"Policy.NotNowAgain is less than a":            func(c *engine.Config) { c.Policy.NotNowAgain = -1 },
-		"Policy.AdoptWithin is less than a":            func(c *engine.Config) { c.Policy.AdoptWithin = -1 },
-		"Config.NewUUID makes the same twice":          func(c *engine.Config) { c.NewUUID = func() string { return "activationlock-1" } },
-		"or without Config.UUIDPrefix":                 func(c *engine.Config) { c.NewUUID = func() string { return mdmcmd.NewUUID("host-") } },
+		"Config.Audit is not the audit of Config.Escrow": func(c *engine.Config) {
+			c.Audit, _ = audit.New(audit.Config{Store: memstore.New().Audit()})
+		},
+		"is not the audit": func(c *engine.Config) {
+			c.Escrow, _ = escrow.New(escrow.Config{Store: memstore.New().Escrow(), Sealer: clear{}})
+		},
+		"Config.Organization is required with":      func(c *engine.Config) { c.Organization = "" },
+		"in at most 255 bytes":                      func(c *engine.Config) { c.Organization = long },
+		"of no use without Config.Actions":          func(c *engine.Config) { c.Actions = nil },
+		"Config.StatusAPI is no https address":      func(c *engine.Config) { c.StatusAPI = "http://api-school.apple.com" },
+		"Config.UUIDPrefix has more than 64":        func(c *engine.Config) { c.UUIDPrefix = strings.Repeat("x", 65) },
+		"Config.UUIDPrefix has other characters":    func(c *engine.Config) { c.UUIDPrefix = "ü" },
+		"Policy.AnswerWithin is less than a second": func(c *engine.Config) { c.Policy.AnswerWithin = 24 },
+		"Policy.CodeEvery is less than a":           func(c *engine.Config) { c.Policy.CodeEvery = 6 },
+		"Policy.NotNowAgain is less than a":         func(c *engine.Config) { c.Policy.NotNowAgain = -1 },
+		"Policy.AdoptWithin is less than a":         func(c *engine.Config) { c.Policy.AdoptWithin = -1 },
+		"Config.NewUUID makes the same twice":       func(c *engine.Config) { c.NewUUID = func() string { return "activationlock-1" } },
+		"or without Config.UUIDPrefix":              func(c *engine.Config) { c.NewUUID = func() string { return mdmcmd.NewUUID("host-") } },
 		"makes what cannot be a command UUID": func(c *engine.Config) {
 			c.NewUUID = func() string { return mdmcmd.NewUUID("activationlock-") + "\x00" }
 		},
@@ -188,9 +195,7 @@ func TestAllowWithoutCodeWhileTheAuditIsDown(t *testing.T) {
 	t.Parallel()
 	f := newFuller(t, nil)
 	trail := &down{Store: f.stores.Audit(), down: true}
-	var err error
-	f.config.Audit, err = audit.New(audit.Config{Store: trail})
-	require.NoError(t, err)
+	f.auditedIn(trail)
 	brickable(f)
 	f.engine = f.another()
 	f.checkin(id, authenticate(id, serial, "iPhone17,3", "26.1"))

@@ -20,7 +20,7 @@ var (
 	ErrNoBypass = errors.New("engine: no place to keep bypass actions")
 	// ErrNoAudit means that the engine has no [Config].Audit.
 	ErrNoAudit = errors.New("engine: no audit")
-	// ErrDisputed means that several live enrollments claim one serial number, or one
+	// ErrDisputed means that several enrollments that did not end claim one serial number, or one
 	// has the serial number of another for its ID, so that nobody knows which device is
 	// meant.
 	ErrDisputed = errors.New("engine: the serial number is disputed")
@@ -44,9 +44,10 @@ type Details struct {
 
 // Device returns what is known of a device by serial number or enrollment ID.
 // A serial number is what an enrollment says of itself: of several that say the
-// same it takes the one seen last, which is known to six hours, and [SerialDisputed]
+// same it takes one that did not end, of several the one seen last, which is known to six hours, and [SerialDisputed]
 // told of them. Where one device's enrollment ID is another's serial number, it takes
-// the one with the serial number. An unknown device gives [inventory.ErrNotFound].
+// the one with the serial number. The errors are [inventory.ErrNotFound] and those of
+// the stores.
 func (e *Engine) Device(ctx context.Context, serialOrID string) (Details, error) {
 	d, err := e.device(ctx, serialOrID)
 	if err != nil {
@@ -59,7 +60,7 @@ func (e *Engine) Device(ctx context.Context, serialOrID string) (Details, error)
 type found struct {
 	Details
 	subject escrow.Subject
-	others  bool // that are live claim its serial number
+	others  bool // that did not end claim its serial number
 	// ambiguous: the enrollment ID of one device is the serial number of another one.
 	ambiguous bool
 }
@@ -128,7 +129,7 @@ func (e *Engine) preferSerialNumber(ctx context.Context, serialNumber string, d 
 }
 
 // recordsOf returns the records with an enrollment ID, or else with a serial
-// number, the one seen last first.
+// number: those that did not end first, and of each kind the one seen last.
 func (e *Engine) recordsOf(ctx context.Context, serialNumber, enrollmentID string) ([]inventory.Record, error) {
 	if enrollmentID != "" {
 		r, err := e.config.Inventory.Get(ctx, enrollmentID)
@@ -144,30 +145,40 @@ func (e *Engine) recordsOf(ctx context.Context, serialNumber, enrollmentID strin
 		return nil, err
 	}
 	records = slices.DeleteFunc(records, func(r inventory.Record) bool { return r.Channel == UserChannel })
-	slices.SortStableFunc(records, func(a, b inventory.Record) int { return b.LastSeen.Compare(a.LastSeen) })
+	slices.SortStableFunc(records, func(a, b inventory.Record) int {
+		switch ended := !a.CheckedOutAt.IsZero(); {
+		case ended == !b.CheckedOutAt.IsZero():
+			return b.LastSeen.Compare(a.LastSeen)
+		case ended:
+			return 1
+		}
+		return -1
+	})
 	return records, nil
 }
 
-// claimed reports whether another live enrollment claims a record's serial number.
+// claimed reports whether another enrollment that did not end, though it may be just
+// beginning, claims a record's serial number.
 func (e *Engine) claimed(ctx context.Context, r *inventory.Record) (bool, error) {
 	if r.Facts.SerialNumber == "" {
 		return false, nil
 	}
 	records, err := e.config.Inventory.BySerialNumber(ctx, r.Facts.SerialNumber)
 	return slices.ContainsFunc(records, func(other inventory.Record) bool {
-		return other.EnrollmentID != r.EnrollmentID && other.Channel != UserChannel && other.Live()
+		return other.EnrollmentID != r.EnrollmentID && other.Channel != UserChannel && other.CheckedOutAt.IsZero()
 	}), err
 }
 
 // CanErase answers whether a device may be erased without making a brick, as
 // [inventory.Record.CanErase] does: where others claim its serial number, or a lock of
-// the organization is ordered or its call has no answer yet, it is never yes.
+// the organization is ordered or its call has no answer yet, it is never yes. The
+// errors are [inventory.ErrNotFound] and those of the stores.
 func (e *Engine) CanErase(ctx context.Context, serialOrID string) (activationlock.Answer, error) {
 	return e.can(ctx, serialOrID, (*inventory.Record).CanErase)
 }
 
 // CanReassign answers whether a device may be given to somebody else, with the
-// same caution as CanErase.
+// same caution as CanErase, and the same errors.
 func (e *Engine) CanReassign(ctx context.Context, serialOrID string) (activationlock.Answer, error) {
 	return e.can(ctx, serialOrID, (*inventory.Record).CanReassign)
 }
@@ -236,7 +247,9 @@ type Unlock struct {
 
 // Bypass has the lock of a device removed, and returns the warning to show. With
 // [Config].Doer Apple is called at once; where that has to wait, and without a Doer,
-// Tick goes on with it. [Engine.Device] says how it stands.
+// Tick goes on with it. [Engine.Device] says how it stands. That there is no error does
+// not mean that the lock is removed: the action's State says so. One that failed, as it
+// does at once without a code, has no warning.
 //
 // The errors are those of [bypass.Bypass.Start], [inventory.ErrNotFound],
 // [ErrDisputed] and [ErrNoBypass]. With [bypass.ErrOpen] comes the action that is
@@ -282,6 +295,9 @@ func (e *Engine) Bypass(ctx context.Context, serialOrID string, u Unlock) (bypas
 		defer stop()
 		_ = e.noteBypass(kept, id, a.ID, a) // what fails is an event, and Tick's business
 	}
+	if a.State.Over() && a.State != bypass.Done {
+		warning = "" // the lock is what it was
+	}
 	return a, warning, nil
 }
 
@@ -307,7 +323,8 @@ func (e *Engine) endBypass(ctx context.Context, r *inventory.Record) {
 //
 // The code is in escrow before Apple is called. Who orders it again has Apple asked at
 // once, with the same code, unless that was refused for good. The errors are [inventory.ErrNotFound], [ErrDisputed],
-// [ErrNotPossible], [ErrNoAudit], or those of the stores.
+// [ErrNotPossible], [ErrNoAudit], those of the stores, or that actor or reason is missing
+// or a text too long.
 func (e *Engine) LockForOrganization(ctx context.Context, serialOrID string, by escrow.Act, message string) error {
 	if err := e.lockForOrganization(ctx, serialOrID, by, message); err != nil {
 		return fmt.Errorf("engine: lock for the organization: %w", err)

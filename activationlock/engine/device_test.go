@@ -58,9 +58,7 @@ func TestLockForOrganizationIsRefused(t *testing.T) {
 		"nameless":   {func(f *fuller) { f.report(id, idle(id)) }, id, by, "", engine.ErrNotPossible},
 		"audit down": {func(f *fuller) {
 			f.settled(id, serial, iPhone)
-			trail, err := audit.New(audit.Config{Store: &down{f.stores.Audit(), true}})
-			require.NoError(f.t, err)
-			f.config.Audit = trail
+			f.auditedIn(&down{f.stores.Audit(), true})
 			f.engine = f.another()
 		}, serial, by, "", errDown},
 	} {
@@ -313,9 +311,7 @@ func TestBypassThatTheAuditWasNotToldOf(t *testing.T) {
 		var trail *down
 		f := newFuller(t, func(f *fuller) {
 			trail = &down{Store: f.stores.Audit()}
-			acts, err := audit.New(audit.Config{Store: trail})
-			require.NoError(t, err)
-			f.config.Audit = acts
+			f.auditedIn(trail)
 			f.config.Doer = doer(func(*http.Request) (*http.Response, error) {
 				trail.down = true
 				return answerOf(200, ""), nil
@@ -347,9 +343,7 @@ func TestBypassAfterOneThatTheAuditWasNotToldOf(t *testing.T) {
 		var trail *down
 		f := newFuller(t, func(f *fuller) {
 			trail = &down{Store: f.stores.Audit()}
-			acts, err := audit.New(audit.Config{Store: trail})
-			require.NoError(t, err)
-			f.config.Audit = acts
+			f.auditedIn(trail)
 			f.config.Doer = doer(func(*http.Request) (*http.Response, error) {
 				trail.down = true
 				return answerOf(200, ""), nil

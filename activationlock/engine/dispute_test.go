@@ -220,3 +220,21 @@ func TestFindingIsToldOnce(t *testing.T) {
 	}
 	require.Equal(t, 1, began)
 }
+
+// The true device is just enrolling again, and a forger says that Find My is off.
+func TestDisputeWithOneThatIsBeginning(t *testing.T) {
+	t.Parallel()
+	f := newFuller(t, nil)
+	f.settled(id, serial, iPhone.with(findMyOn))
+	f.appleOff(id)
+	f.enrollWith(other, serial, iPhone)
+	f.after(7 * time.Hour)
+	f.checkin(id, authenticate(id, serial, "iPhone17,3", "26.1"))
+	f.after(7 * time.Hour)
+	f.report(other, idle(other))
+	f.appleOff(other)
+	require.Equal(t, other, f.device(serial).Record.EnrollmentID, "which was seen last")
+	erase, reassign := f.verdicts(serial)
+	require.Equal(t, activationlock.VerdictUnknown, erase)
+	require.Equal(t, activationlock.VerdictUnknown, reassign)
+}

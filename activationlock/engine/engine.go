@@ -117,7 +117,7 @@ func (e *Engine) HandleCheckin(ctx context.Context, from Enrollment, raw []byte)
 			authenticated(r, m, now)
 		case *mdmcmd.TokenUpdate:
 			if !r.CheckedOutAt.IsZero() {
-				begin(r, now) // the Authenticate could not be recorded
+				begin(r, earliest(r.CheckedOutAt, now)) // the Authenticate could not be recorded
 			}
 			r.TokenAt = now
 			if m.AwaitingConfiguration != nil {
@@ -159,6 +159,7 @@ func begin(r *inventory.Record, now time.Time) {
 	r.CodeWanted, r.CodeCause = true, escrow.CauseEnrollment
 	// What an erase changes is unknown now.
 	f := &r.Facts
+	r.FindMyWasOn = r.FindMyWasOn || f.FindMy != nil && *f.FindMy
 	f.Supervised, f.SharedIPad, f.FindMy, f.LockAllowed, f.LockManageable, f.LostMode = nil, nil, nil, nil, nil, nil
 	r.AllowedSince = time.Time{}
 }
@@ -254,6 +255,11 @@ func (e *Engine) read(ctx context.Context, from Enrollment, raw []byte) (mdmcmd.
 // an error.
 func (e *Engine) capture(ctx context.Context, from Enrollment, report *mdmcmd.Report, code bypasscode.Text, now time.Time) (id string, isKept bool, known *inventory.Record, err error) {
 	r, err := e.config.Inventory.Get(ctx, from.ID)
+	if err != nil && !errors.Is(err, inventory.ErrNotFound) {
+		// Once more: only the record says that the code was asked for, and there may be no
+		// time to ask again.
+		r, err = e.config.Inventory.Get(ctx, from.ID)
+	}
 	if err == nil {
 		known = new(r.Clone())
 	} else if !errors.Is(err, inventory.ErrNotFound) {
@@ -325,8 +331,8 @@ func disputedBy(enrollmentID, parentID string, claims []inventory.Record) bool {
 // End notes that an enrollment ended of which no CheckOut will come: the device was
 // erased or lost, or the host deleted it. Like after a CheckOut, nothing is asked of it
 // any more, its codes stay, and its serial number is free for another enrollment. One
-// that ended before stays as it is, and should the device report a day later or more
-// ([Policy].AnswerWithin), or send a TokenUpdate, it goes on. The
+// that ended before stays as it is. Should the device report a day later or more, or
+// send a TokenUpdate, an enrollment begins, as after an erase that nobody told of. The
 // errors are [inventory.ErrNotFound] and those of the stores.
 func (e *Engine) End(ctx context.Context, enrollmentID string) error {
 	if err := e.end(ctx, enrollmentID); err != nil {

@@ -273,7 +273,7 @@ func ExampleEngine_Bypass() {
 	// Output:
 	// to deviceservices-external.apple.com
 	// done
-	// The device locks itself again as soon as Find My is opened. Erase it at once, or have Find My turned off.
+	// Once the lock is removed, the device locks itself again as soon as Find My is opened. Erase it then at once, or have Find My turned off.
 }
 
 func ExampleEngine_CanErase() {
@@ -379,6 +379,38 @@ type statusClient struct{}
 func (statusClient) Do(*http.Request) (*http.Response, error) {
 	body := `{"data":{"id":"XXFAKE0SER1","attributes":{"isLocked":true,"lockType":"USER"}}}`
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(body))}, nil
+}
+
+// The host deleted a device, of which no CheckOut will come.
+func ExampleEngine_End() {
+	e, ctx := lockedIPhone(newConfig()), context.Background()
+	if err := e.End(ctx, "UDID-1"); err != nil {
+		panic(err)
+	}
+	device, err := e.Device(ctx, "UDID-1")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("enrolled:", device.Record.Live())
+	fmt.Println("codes:", len(device.Codes))
+	// Output:
+	// enrolled: false
+	// codes: 1
+}
+
+func ExampleEngine_CanReassign() {
+	e, ctx := lockedIPhone(newConfig()), context.Background()
+	answer, err := e.CanReassign(ctx, "UDID-1")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(answer.Verdict.Label(activationlock.English))
+	for _, reason := range answer.Reasons {
+		fmt.Println(reason.Label(activationlock.English))
+	}
+	// Output:
+	// no
+	// The lock is on.
 }
 
 // counter is an observer that prints what is counted.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/activationlock"
 	"github.com/activationlock/sdk/activationlock/engine"
 	"github.com/activationlock/sdk/activationlock/memstore"
 	"github.com/activationlock/sdk/bypasscode/escrow"
@@ -669,4 +670,33 @@ func TestAnotherServerMeanwhile(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The record could not be read as the code came, in the last minutes in which the device
+// gives it: nothing else says that it was asked for.
+func TestOneReadFailsAsTheCodeComes(t *testing.T) {
+	t.Parallel()
+	var store failsOnce
+	f := newFuller(t, func(f *fuller) { store.Store, f.config.Inventory = f.config.Inventory, &store })
+	ask := f.enroll(id, serial, iPhone)
+	f.after(activationlock.CodeWindow - 40*time.Minute)
+	store.next = true
+	f.report(id, codeAnswer(id, ask.UUID, code))
+	require.False(t, store.next)
+	require.Equal(t, escrow.Current, f.records(serial)[0].State)
+	require.Equal(t, code, f.current(serial))
+}
+
+// failsOnce fails the next time that a record is read.
+type failsOnce struct {
+	inventory.Store
+	next bool
+}
+
+func (s *failsOnce) Get(ctx context.Context, id string) (inventory.Record, error) {
+	if s.next {
+		s.next = false
+		return inventory.Record{}, errDown
+	}
+	return s.Store.Get(ctx, id)
 }

@@ -261,6 +261,9 @@ func (f *fleet) answered(m *member, l letter) {
 // putOff notes that a device could not answer a question now, which a server that
 // died, or whose store failed, may have on record.
 func (f *fleet) putOff(m *member, l letter, noted bool) {
+	if uuid, _ := textAfter(l.raw, "<key>CommandUUID</key>"); !f.stored(l.id).Exchanges[l.request].Asked(uuid) {
+		return // it was asked before something happened that makes its answer one of no use
+	}
 	if q, there := m.asked[l.request]; there && statusIs(l.raw, "NotNow") {
 		if q.notNow = true; noted && !f.comesOut(m) {
 			q.at = f.now

@@ -10,6 +10,9 @@ import (
 	"github.com/activationlock/sdk/mdmcmd"
 )
 
+// latest is how late a report comes at most that was made before a CheckOut.
+const latest = 24 * time.Hour
+
 // observe notes in the record what a report says, and reports whether it
 // answers a command of ours. CodeID is the escrow record of the report's code,
 // "" if it has none or none to rely on. Observe depends on its arguments only.
@@ -20,10 +23,10 @@ func observe(r *inventory.Record, report *mdmcmd.Report, codeID string, p Policy
 		// TokenUpdate could not be recorded or came before an Authenticate that
 		// came twice. It may never send another.
 		r.TokenAt = now
-	case !r.CheckedOutAt.IsZero() && now.Sub(r.CheckedOutAt).Abs() >= p.AnswerWithin:
-		// No report is as late as that, or a server's clock was wrong: it enrolled
-		// again, and that could not be recorded.
-		begin(r, now)
+	case !r.CheckedOutAt.IsZero() && now.Sub(r.CheckedOutAt).Abs() >= latest:
+		// It enrolled again, and that could not be recorded; or a clock was wrong. When
+		// it did nobody knows, so its 15 days count from the first moment possible.
+		begin(r, earliest(r.CheckedOutAt, now))
 		r.TokenAt = now
 	}
 	if q := report.QueryResponses; q != nil {
@@ -196,7 +199,9 @@ func learn(r *inventory.Record, q *mdmcmd.QueryResponses, p Policy, now time.Tim
 
 	// When Find My or the lock comes on, the device may have made another code.
 	cameOn := turnedOn(f.FindMy, q.IsDeviceLocatorServiceEnabled)
-	set(&f.FindMy, q.IsDeviceLocatorServiceEnabled)
+	if set(&f.FindMy, q.IsDeviceLocatorServiceEnabled); f.FindMy != nil {
+		r.FindMyWasOn = false // what it says now counts
+	}
 	if lock := q.IsActivationLockEnabled; lock != nil {
 		// Apple may have said so first, or the word that it was off was not believed: to
 		// the device it came on all the same.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"reflect"
@@ -70,6 +71,16 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 	}
 	after := before.Clone()
 	observed(&after)
+	ended := before.CheckedOutAt
+	goesOn := !ended.IsZero() && after.CheckedOutAt.IsZero()
+	if goesOn {
+		// It enrolled again, and says so only by going on: it claims its serial number
+		// again, and its code may be another one since.
+		serial = cmp.Or(serial, after.Facts.SerialNumber)
+		if _, marked := m.(*mdmcmd.Authenticate); !marked && after.Channel == DeviceChannel && !after.UserEnrollment {
+			e.markStale(ctx, from, serial, earliest(ended, now))
+		}
+	}
 	if there && serial == "" && upToDate(&before, policy, now) && same(before, after) {
 		if nothingNew {
 			e.quiet.note(&before)
@@ -107,8 +118,8 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 	if ok && e.config.PolicyFor == nil && upToDate(&p.after, policy, now) {
 		e.quiet.note(&p.after)
 	}
-	if ok {
-		if sure && p.after.Disputed && !before.Disputed {
+	if ok || p.changed {
+		if sure && p.after.Disputed && (!before.Disputed || goesOn) {
 			e.emit(ctx, SerialDisputed, from.ID, serial, nil)
 		}
 		if !sure && p.after.Disputed && !p.after.CheckedOutAt.IsZero() && before.CheckedOutAt.IsZero() {
@@ -262,7 +273,7 @@ func (e *Engine) settle(ctx context.Context, before inventory.Record, c change, 
 			c(r)
 			r.Summary.DueAt = now
 		})
-		return plans{changed: changed}, false
+		return plans{after: before, changed: changed}, false
 	}
 	s := step{codes: codes, policy: p, api: e.config.StatusAPI != "", bypasses: e.bypasses != nil, pauses: e.pauses.all(), to: to, now: now}
 	done := e.took(StepPlan)

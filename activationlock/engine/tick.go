@@ -278,11 +278,7 @@ func (e *Engine) Run(ctx context.Context, every time.Duration, limit int, delive
 		if err != nil && ctx.Err() == nil {
 			e.emit(ctx, TickFailed, "", "", err)
 		}
-		for _, b := range batches {
-			if err := e.deliver(ctx, b, deliver); err != nil {
-				e.emit(ctx, DeliveryFailed, b.Enrollment.ID, "", err)
-			}
-		}
+		e.deliver(ctx, batches, deliver)
 		wait := every
 		if err == nil && more {
 			wait = 0
@@ -291,13 +287,19 @@ func (e *Engine) Run(ctx context.Context, every time.Duration, limit int, delive
 	}
 }
 
-// deliver delivers a batch, also when the context has ended meanwhile: else what it
-// has would be asked again only after its deadline.
-func (e *Engine) deliver(ctx context.Context, b Batch, deliver func(context.Context, Batch) error) error {
-	if ctx.Err() != nil {
-		var stop context.CancelFunc
-		ctx, stop = context.WithTimeout(context.WithoutCancel(ctx), appleTimeout)
-		defer stop()
+// deliver delivers batches, for half a minute also once the context has ended: else what
+// they have would be asked again only after its deadline.
+func (e *Engine) deliver(ctx context.Context, batches []Batch, deliver func(context.Context, Batch) error) {
+	ended := false
+	for _, b := range batches {
+		if ctx.Err() != nil && !ended {
+			ended = true
+			var stop context.CancelFunc
+			ctx, stop = context.WithTimeout(context.WithoutCancel(ctx), appleTimeout)
+			defer stop()
+		}
+		if err := deliver(ctx, b); err != nil {
+			e.emit(ctx, DeliveryFailed, b.Enrollment.ID, "", err)
+		}
 	}
-	return deliver(ctx, b)
 }

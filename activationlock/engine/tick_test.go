@@ -50,18 +50,11 @@ func newFuller(t *testing.T, change func(*fuller)) *fuller {
 	f.inventory = f.stores.Inventory()
 	clock := func() time.Time { return f.now }
 	f.apple = activationlocktest.NewApple(activationlocktest.AppleConfig{Now: clock})
-	var err error
-	f.audit, err = audit.New(audit.Config{Store: fatedAudit{f.stores.Audit(), &f.fate}})
-	require.NoError(t, err)
-	f.escrow, err = escrow.New(escrow.Config{
-		Store: fatedEscrow{faultyEscrow{f.stores.Escrow(), &f.escrowDown}, &f.fate}, Sealer: clear{}, Audit: f.audit, Clock: clock,
-	})
-	require.NoError(t, err)
 	count := 0
 	f.config = engine.Config{
-		Escrow: f.escrow, Inventory: fatedInventory{faultyInventory{f.inventory, &f.inventoryDown}, &f.fate},
-		Policy: engine.Policy{Options: allow()},
-		Audit:  f.audit, Actions: fatedActions{f.stores.Actions(), &f.fate}, Organization: "Example School",
+		Inventory: fatedInventory{faultyInventory{f.inventory, &f.inventoryDown}, &f.fate},
+		Policy:    engine.Policy{Options: allow()},
+		Actions:   fatedActions{f.stores.Actions(), &f.fate}, Organization: "Example School",
 		NewUUID: func() string {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -76,6 +69,7 @@ func newFuller(t *testing.T, change func(*fuller)) *fuller {
 			f.events = append(f.events, e)
 		},
 	}
+	f.auditedIn(fatedAudit{f.stores.Audit(), &f.fate})
 	if change != nil {
 		change(f)
 	}
@@ -87,6 +81,20 @@ func newFuller(t *testing.T, change func(*fuller)) *fuller {
 		}
 	})
 	return f
+}
+
+// auditedIn has the audit in a store, for the next engine and its escrow.
+func (f *fuller) auditedIn(store audit.Store) {
+	f.t.Helper()
+	var err error
+	f.audit, err = audit.New(audit.Config{Store: store})
+	require.NoError(f.t, err)
+	f.escrow, err = escrow.New(escrow.Config{
+		Store:  fatedEscrow{faultyEscrow{f.stores.Escrow(), &f.escrowDown}, &f.fate},
+		Sealer: clear{}, Audit: f.audit, Clock: f.config.Clock,
+	})
+	require.NoError(f.t, err)
+	f.config.Escrow, f.config.Audit = f.escrow, f.audit
 }
 
 // another is another server's engine on the same stores.
@@ -749,4 +757,30 @@ func TestRunChecksItsArguments(t *testing.T) {
 		require.ErrorContains(t, err, "an interval, a limit and what delivers are required")
 	}
 	require.Zero(t, f.fate.calls)
+}
+
+// The context ends while the host's queue hangs: what is planned still has half a minute,
+// all of it together.
+func TestRunEndsThoughTheQueueHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFuller(t, func(f *fuller) { f.config.Policy.AdoptWithin = time.Hour })
+		var ids []string
+		for n := range 100 {
+			ids = append(ids, fmt.Sprintf("device-%d", n))
+		}
+		adopt(f.engine, t, ids...)
+		f.after(2 * time.Hour)
+		ctx, cancel := context.WithCancel(t.Context())
+		began, delivered := time.Now(), 0
+		err := f.engine.Run(ctx, time.Minute, 1000, func(ctx context.Context, _ engine.Batch) error {
+			cancel()
+			delivered++
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, len(ids), delivered)
+		require.Equal(t, 30*time.Second, time.Since(began), "by the clock of the test")
+	})
 }

@@ -114,6 +114,10 @@ func New(c Config) (*Escrow, error) {
 	return e, nil
 }
 
+// AuditedBy reports whether a log is the audit of the escrow, as those want to know who
+// write about the same acts.
+func (e *Escrow) AuditedBy(l *audit.Log) bool { return l != nil && e.audit == l }
+
 // Capture is a code that has arrived, with everything to keep about it.
 // Strings that no record can hold (see [ValidIdentifier]) are left out, except
 // for the Subject's, which are an error.

@@ -16,7 +16,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/activationlock/sdk/activationlock"
 	"github.com/activationlock/sdk/activationlock/activationlocktest"
+	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/activationlock/sqlstore"
 	"github.com/activationlock/sdk/bypasscode"
 )
@@ -129,19 +131,16 @@ func passed(t *testing.T, store string) {
 func TestStartInterrupted(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	r := rehearse(t, activationlocktest.AppleConfig{Wait: func(time.Duration) { interrupt(); time.Sleep(100 * time.Millisecond) }})
-	exit, stdout, stderr := alctl(t, "Warning:", r.with("start", append(anna, "-serial", "XXFAKE0SER1")...)...)
-	require.Equal(t, 1, exit)
-	require.Regexp(t, `(?m)^alctl: interrupted; to go on: alctl bypass run -action [0-9A-Z]{26}$`, stderr)
-	require.NotContains(t, stdout, "Done")
-	exit, _, stderr = alctl(t, "\x00", r.with("run", "-pace", "1ms")...)
-	require.Zero(t, exit, stderr)
-
 	r.apple.Script(activationlocktest.UnlockService, activationlocktest.Fault{Wait: time.Second})
 	var out, said bytes.Buffer
 	require.Equal(t, 1, run(ctx, r.with("start", append(anna, "-serial", "XXFAKE0SER2")...), &bytes.Buffer{}, &out, &said))
 	require.Regexp(t, `(?m)^state +Active$`, out.String())
 	require.Regexp(t, `interrupted; to go on: alctl bypass run -action [0-9A-Z]{26}\n$`, said.String())
 	require.NotContains(t, said.String(), "no answer of Apple")
+	require.Regexp(t, `(?m)^Warning: `, said.String())
+
+	err := (&console{}).after(ctx, nil, "XXFAKE", bypass.Action{}, ctx.Err(), activationlock.English) // it could not be read again
+	require.EqualError(t, err, "interrupted; to go on: alctl bypass run -action XXFAKE")
 }
 
 // No program shows a code, whatever comes of it, in either language.

@@ -72,10 +72,13 @@ when to go on.`,
 	case err != nil:
 		return explained(ctx, err)
 	}
-	c.line("%s %s", in(u.language, "Warning:", "Let op:"), warning.Label(u.language))
 	id := action.ID
 	if !action.State.Over() {
 		action, err = b.Run(ctx, id, client)
+	}
+	// Without a State the action is under way, and could not be read again.
+	if warning != "" && (action.State == bypass.Done || !action.State.Over() || action.State == "") {
+		c.line("%s %s", in(u.language, "Warning:", "Let op:"), warning.Label(u.language))
 	}
 	return c.after(ctx, o, id, action, err, u.language)
 }

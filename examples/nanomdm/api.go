@@ -206,7 +206,9 @@ func (h *host) unlockDevice(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusConflict, answer)
 		return
 	}
-	answer.Warning = warning.Label(activationlock.English)
+	if warning != "" {
+		answer.Warning = warning.Label(activationlock.English)
+	}
 	writeJSON(w, http.StatusOK, answer)
 }
 
