@@ -22,6 +22,7 @@
 //     activationlock/storetest tests a store of your own.
 //   - activationlock/activationlocktest plays devices and Apple for tests.
 //
-// The module does no networking and starts no goroutines of its own, except
-// that bypasscode.HashAll uses all processors while it runs.
+// The module does no networking. It starts no goroutines that outlive a call:
+// only bypasscode.HashAll uses all processors while it runs, and inventory.Rows
+// reads the next page while a loop is at one.
 package sdk

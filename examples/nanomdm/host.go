@@ -70,7 +70,7 @@ func newHost(ctx context.Context, s settings, o outside) (*host, error) {
 		return nil, fmt.Errorf("-storage: %w", err)
 	}
 	nano := discreet{o.nano}
-	h := &host{store: diskv.New(s.storage), pusher: o.pusher, logger: o.logger}
+	h := &host{store: &queue{Diskv: diskv.New(s.storage)}, pusher: o.pusher, logger: o.logger}
 	if h.pusher == nil {
 		h.pusher = pushservice.New(h.store, h.store, nanopush.NewFactory(), nano)
 	}

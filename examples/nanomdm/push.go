@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/activationlock/sdk/activationlock/engine"
@@ -30,6 +31,9 @@ func (h *host) wake(ctx context.Context, id string) error {
 	answers, err := h.pusher.Push(ctx, []string{id})
 	if answer := answers[id]; answer != nil {
 		err = errors.Join(err, answer.Err)
+	}
+	if failed, ok := errors.AsType[*url.Error](err); ok {
+		err = failed.Err // its address has the device's push token
 	}
 	if err != nil {
 		return fmt.Errorf("push: %w", err)

@@ -14,6 +14,7 @@ import (
 	"github.com/activationlock/sdk/bypasscode/audit"
 	"github.com/activationlock/sdk/bypasscode/escrow"
 	"github.com/activationlock/sdk/inventory"
+	"github.com/activationlock/sdk/mdmcmd"
 )
 
 func (s *stage) enroll() error {
@@ -69,8 +70,12 @@ func (s *stage) deliver(d *player, queue []engine.Queued) error {
 		if err != nil {
 			return err
 		}
-		s.line("device ->", "%s", s.answer(d, command.RequestType))
 		for _, raw := range reports {
+			said, err := s.answer(d, command.RequestType, raw)
+			if err != nil {
+				return err
+			}
+			s.line("device ->", "%s", said)
 			outcome, err := s.engine.HandleReport(s.ctx, engine.Enrollment{ID: d.ID()}, raw)
 			if err != nil {
 				return err // a real host answers the device with HTTP 500, and it sends again
@@ -91,8 +96,17 @@ var explain = map[string]string{
 	"Settings":                 "Settings: your code is safe with me, you may lock from now on",
 }
 
-// answer is a device's report in words.
-func (s *stage) answer(d *player, requestType string) string {
+// answer is a device's report in words, or an error if it is not what the play is about.
+func (s *stage) answer(d *player, requestType string, raw []byte) (string, error) {
+	unexpected := fmt.Errorf("another answer to %s was expected", requestType)
+	message, err := mdmcmd.Parse(raw)
+	if err != nil {
+		return "", err
+	}
+	report, is := message.(*mdmcmd.Report)
+	if !is || report.Status != mdmcmd.Acknowledged {
+		return "", unexpected
+	}
 	switch requestType {
 	case "DeviceInformation":
 		c := d.Config()
@@ -100,13 +114,23 @@ func (s *stage) answer(d *player, requestType string) string {
 		if d != s.old {
 			words = append(words, map[bool]string{true: "Find My is on", false: "Find My is off"}[d.FindMy()])
 		}
-		return strings.Join(words, ", ")
+		return strings.Join(words, ", "), nil
 	case "SecurityInfo":
-		return "yes, you may"
+		if info := report.SecurityInfo; info != nil && info.ManagementStatus != nil {
+			if may := info.ManagementStatus.IsActivationLockManageable; may != nil && *may {
+				return "yes, you may", nil
+			}
+		}
 	case "ActivationLockBypassCode":
-		return fmt.Sprintf("here it is: %v", d.Code())
+		if report.BypassCode != nil && !report.BypassCode.IsZero() {
+			return fmt.Sprintf("here it is: %v", *report.BypassCode), nil
+		}
+	case "Settings":
+		if len(report.Settings) == 1 && report.Settings[0].Status == mdmcmd.Acknowledged {
+			return "done", nil
+		}
 	}
-	return "done"
+	return "", unexpected
 }
 
 func (s *stage) weekPasses() error {

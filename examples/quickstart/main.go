@@ -27,7 +27,7 @@ import (
 )
 
 func main() {
-	// What is printed goes through one writer that remembers the first error.
+	// All is printed at the end, or nothing if something fails.
 	var printed bytes.Buffer
 	s, err := newStage(context.Background(), &printed)
 	if err == nil {

@@ -130,7 +130,10 @@ func Enqueue(ctx context.Context, queue storage.CommandEnqueuer, id string, comm
 			return fmt.Errorf("%s: %w", c.RequestType, err)
 		}
 		failed, err := queue.EnqueueCommand(ctx, []string{id}, command)
-		if err = errors.Join(err, failed[id]); err != nil {
+		for _, why := range failed { // by enrollment, or, in a folder, by command
+			err = errors.Join(err, why)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", c.RequestType, err)
 		}
 	}
