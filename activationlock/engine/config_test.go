@@ -32,7 +32,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"Config.Escrow is required":                    func(c *engine.Config) { c.Escrow = nil },
 		"Config.Inventory is required":                 func(c *engine.Config) { c.Inventory = nil },
 		"Config.Audit is required with Config.Actions": func(c *engine.Config) { c.Audit = nil },
-		"Config.Audit is not the audit of Config.Escrow": func(c *engine.Config) {
+		"engine: Config.Audit is not the audit of Config.Escrow": func(c *engine.Config) {
 			c.Audit, _ = audit.New(audit.Config{Store: memstore.New().Audit()})
 		},
 		"is not the audit": func(c *engine.Config) {

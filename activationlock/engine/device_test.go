@@ -194,6 +194,20 @@ func TestBypassWithoutACode(t *testing.T) {
 	}
 }
 
+// Who was told of no success must not go on as if there were one, and erase the device.
+func TestBypassThatFailsHasNoWarning(t *testing.T) {
+	t.Parallel()
+	f := newFuller(t, withDoer)
+	f.settled(id, serial, locked)
+	f.after(time.Minute)
+	f.apple.Script(activationlocktest.UnlockService, activationlocktest.Fault{Status: 404})
+	a, warning, err := f.engine.Bypass(t.Context(), serial, engine.Unlock{Act: by, InHand: true})
+	require.NoError(t, err)
+	require.Equal(t, bypass.Failed, a.State)
+	require.Len(t, a.Attempts, 1)
+	require.Empty(t, warning)
+}
+
 // With a Doer the lock is off when Bypass returns; should it come on again, that is
 // a finding.
 func TestBypass(t *testing.T) {

@@ -131,6 +131,7 @@ func TestEnrollmentAfterCheckOutThatWasNotRecorded(t *testing.T) {
 		w := begin(t, authenticate, tokenUpdate(id)) // the CheckOut came a day ago by that clock
 		w.now = w.now.Add(-365 * 24 * time.Hour)
 		w.one(w.report(id, idle(id)), "DeviceInformation")
+		require.Equal(t, w.now, w.device(id).Record.AuthenticatedAt)
 	})
 	t.Run("late reports", func(t *testing.T) {
 		w := begin(t)
