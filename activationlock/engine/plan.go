@@ -36,6 +36,9 @@ func plan(r *inventory.Record, codes []escrow.Record, p Policy, overridden bool,
 		commands = append(commands, mdmcmd.SecurityInfo)
 	}
 	if !known(r, information, now) || mac && !known(r, security, now) || !canHaveCode(r) {
+		if canHaveCode(r) && holdsCode(r, codes) {
+			return commands // the permission follows, so it is not taken first
+		}
 		return append(commands, planOptions(r, nil, p, false, now)...)
 	}
 	if wantsCode(r, codes, p, now) {

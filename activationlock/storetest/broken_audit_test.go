@@ -697,7 +697,9 @@ var brokenAudits = []brokenAudit{
 			return page
 		})
 	}},
-	{name: "does not lock a log", at: "Log", promise: "an audit.Log on this store keeps every event", bend: func(s *auditStore) { s.unlocked(true) }},
+	// Which is noticed first depends on who meets: two with one event, and so with the same
+	// number, or one with two events, whose digests are of another entry before.
+	{name: "does not lock a log", at: "Log", promise: "an audit.Log ", bend: func(s *auditStore) { s.unlocked(true) }},
 	{name: "forgets a bit", at: "Log", promise: "an audit.Log works on this store: Verify gives the error", bend: func(s *auditStore) {
 		s.in(func(e *audit.Entry) {
 			if e.Number == 17 {
