@@ -653,7 +653,11 @@ func (f *fleet) checkAllowed(m *member, held bool) {
 	for _, raw := range messages {
 		report, err := mdmcmd.Parse(raw)
 		require.NoError(f, err)
-		if o := report.(*mdmcmd.Report).QueryResponses.MDMOptions; o != nil && o.ActivationLockAllowedWhileSupervised != nil {
+		q := report.(*mdmcmd.Report).QueryResponses
+		if q == nil {
+			return // NotNow
+		}
+		if o := q.MDMOptions; o != nil && o.ActivationLockAllowedWhileSupervised != nil {
 			may = *o.ActivationLockAllowedWhileSupervised
 		}
 	}
