@@ -68,15 +68,10 @@ func TestEnrollmentNamedLikeASerialNumber(t *testing.T) {
 	require.True(t, a.Yes(), a)
 }
 
-// appleSaysOff has it on record that Apple says that the lock is off.
+// appleSaysOff has it on record that Apple says that the lock is off, which settles it.
 func (f *fuller) appleSaysOff(id string) {
 	f.t.Helper()
-	require.NoError(f.t, f.inventory.Update(f.t.Context(), id, func(r *inventory.Record) error {
-		r.AddEvidence(activationlock.Evidence{Source: activationlock.SourceApple, State: activationlock.Off, At: f.now})
-		r.Summary.DueAt = f.now
-		return nil
-	}))
-	f.tick()
+	f.appleOff(id)
 	require.Equal(f.t, activationlock.Yes, f.record(id).Summary.Reassign)
 }
 
