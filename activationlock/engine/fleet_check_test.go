@@ -647,20 +647,28 @@ func (f *fleet) checkAllowed(m *member, held bool) {
 	}
 	raw, err := mdmcmd.Encode("host", mdmcmd.DeviceInformation{Queries: []mdmcmd.Query{"MDMOptions"}})
 	require.NoError(f, err)
-	messages, err := m.device.Answer(raw)
-	require.NoError(f, err)
-	may := false
-	for _, raw := range messages {
-		report, err := mdmcmd.Parse(raw)
+	may, answered := false, false
+	for range 100 { // more often than any says NotNow
+		messages, err := m.device.Answer(raw)
 		require.NoError(f, err)
-		q := report.(*mdmcmd.Report).QueryResponses
-		if q == nil {
-			return // NotNow
+		require.NotEmpty(f, messages)
+		for _, raw := range messages {
+			report, err := mdmcmd.Parse(raw)
+			require.NoError(f, err)
+			q := report.(*mdmcmd.Report).QueryResponses
+			if q == nil {
+				continue // NotNow
+			}
+			answered = true
+			if o := q.MDMOptions; o != nil && o.ActivationLockAllowedWhileSupervised != nil {
+				may = *o.ActivationLockAllowedWhileSupervised
+			}
 		}
-		if o := q.MDMOptions; o != nil && o.ActivationLockAllowedWhileSupervised != nil {
-			may = *o.ActivationLockAllowedWhileSupervised
+		if answered {
+			break
 		}
 	}
+	require.True(f, answered, "the device says whether the lock is allowed")
 	if want := *policies[m.group].Options.ActivationLockAllowedWhileSupervised; may != want {
 		f.fail(m, "the lock is allowed: %t", may)
 	}
