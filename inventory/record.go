@@ -151,6 +151,7 @@ func (x Exchange) Ask(uuid string, now, deadline time.Time) Exchange {
 	if x.Silent(now) {
 		x.Unanswered++
 	}
+	deadline = whole(deadline)
 	x.AskedAt, x.AgainAt = now, deadline
 	if x.SilentAt.IsZero() {
 		x.SilentAt = deadline
@@ -172,7 +173,7 @@ func (x Exchange) Answered(uuid string, a Answer, now, again time.Time) Exchange
 		return x
 	}
 	x.UUIDs = slices.DeleteFunc(slices.Clone(x.UUIDs), func(asked string) bool { return asked == uuid })
-	x.Answer, x.Error, x.AnsweredAt, x.AgainAt = a, mdmcmd.ErrorNone, now, again
+	x.Answer, x.Error, x.AnsweredAt, x.AgainAt = a, mdmcmd.ErrorNone, now, whole(again)
 	x.OverdueAt, x.SilentAt, x.Unanswered, x.NotNows = time.Time{}, time.Time{}, 0, 0
 	return x
 }
@@ -181,10 +182,14 @@ func (x Exchange) Answered(uuid string, a Answer, now, again time.Time) Exchange
 // no answer: the question stays open, and its deadline as it was. But the other side
 // is there.
 func (x Exchange) Later(again time.Time) Exchange {
-	x.AgainAt, x.SilentAt, x.Unanswered = again, time.Time{}, 0
+	x.AgainAt, x.SilentAt, x.Unanswered = whole(again), time.Time{}, 0
 	x.NotNows++
 	return x
 }
+
+// whole is a moment as stores keep it, whatever a schedule has it in: in UTC, and whole
+// microseconds.
+func whole(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 // Silent reports whether the other side said nothing to a question by its deadline.
 func (x Exchange) Silent(now time.Time) bool {

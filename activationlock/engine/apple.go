@@ -376,7 +376,7 @@ func (e *Engine) onlyCall(ctx context.Context, request Request) bool {
 func (e *Engine) putOff(request Request, answer apple.Answer, x inventory.Exchange, now time.Time) inventory.Exchange {
 	wait := max(answer.RetryAfter, inventory.Backoff(request.EnrollmentID, x.Unanswered+1, answerWithin, 24*time.Hour))
 	x = without(x, request.uuid)
-	x.AgainAt = now.Add(wait)
+	x.AgainAt = now.Add(wait).Truncate(time.Microsecond)
 	return x
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -69,7 +70,37 @@ func (f faultyInventory) Update(ctx context.Context, id string, change func(*inv
 	if *f.down {
 		return errDown
 	}
-	return f.Store.Update(ctx, id, change)
+	return f.Store.Update(ctx, id, func(r *inventory.Record) error {
+		if err := change(r); err != nil {
+			return err
+		}
+		return kept(reflect.ValueOf(*r))
+	})
+}
+
+// kept gives an error if a time in a value is one that stores need not keep.
+func kept(v reflect.Value) (err error) {
+	if t, is := v.Interface().(time.Time); is {
+		if t.Location() != time.UTC || t.Nanosecond()%1000 != 0 {
+			return errors.New("a time that is not in UTC, or finer than a microsecond")
+		}
+		return nil
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			err = errors.Join(err, kept(v.Field(i)))
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			err = errors.Join(err, kept(v.Index(i)))
+		}
+	case reflect.Map:
+		for _, each := range v.Seq2() {
+			err = errors.Join(err, kept(each))
+		}
+	}
+	return err
 }
 
 func (f faultyInventory) Get(ctx context.Context, id string) (inventory.Record, error) {

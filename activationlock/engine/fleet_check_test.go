@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"runtime"
 	"slices"
@@ -138,6 +139,7 @@ func lockOfRecord(r *inventory.Record) activationlock.Lock { return activationlo
 // recorded sees what a server committed.
 func (s *fleetServer) recorded(before, after *inventory.Record) {
 	f, m := s.f, s.f.byID[after.EnrollmentID]
+	require.NoError(f, kept(reflect.ValueOf(*after)))
 	require.LessOrEqual(f, len(after.Exchanges), mostAskings)
 	require.LessOrEqual(f, len(after.Evidence), mostWords)
 	for name, x := range after.Exchanges {
