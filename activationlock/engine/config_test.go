@@ -124,6 +124,25 @@ func TestPolicyForGroups(t *testing.T) {
 	require.Equal(t, []string{"teachers"}, f.record(id).Groups)
 }
 
+// A device whose record begins with what it says has the policy of who it turns out
+// to be.
+func TestPolicyForOfWhoItTurnsOutToBe(t *testing.T) {
+	t.Parallel()
+	f := newFuller(t, func(f *fuller) {
+		f.config.PolicyFor = func(r *inventory.Record) engine.Policy {
+			if r.Facts.SerialNumber == serial {
+				return engine.Policy{Options: allow()}
+			}
+			return engine.Policy{Options: allow(), AllowWithoutCode: by}
+		}
+	})
+	ask := f.one(f.report(id, idle(id)), "DeviceInformation")
+	for _, c := range f.report(id, informationAnswer(id, ask.UUID, iPhone.with(dict{"SerialNumber": serial}))).Commands {
+		require.NotEqual(t, "Settings", c.RequestType)
+	}
+	require.Empty(t, f.overridden())
+}
+
 // A policy that cannot be is an event, and that of the configuration holds.
 func TestPolicyForThatIsRefused(t *testing.T) {
 	t.Parallel()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/activationlock/sdk/activationlock"
+	"github.com/activationlock/sdk/activationlock/apple"
 	"github.com/activationlock/sdk/activationlock/bypass"
 	"github.com/activationlock/sdk/bypasscode"
 	"github.com/activationlock/sdk/bypasscode/audit"
@@ -63,6 +64,8 @@ type found struct {
 	others  bool // that did not end claim its serial number
 	// ambiguous: the enrollment ID of one device is the serial number of another one.
 	ambiguous bool
+	// refused is when Apple said last that a code, by its record's ID, opens nothing.
+	refused map[string]time.Time
 }
 
 func (e *Engine) device(ctx context.Context, serialOrID string) (d found, err error) {
@@ -104,6 +107,14 @@ func (e *Engine) device(ctx context.Context, serialOrID string) (d found, err er
 		}
 		if len(actions) > 0 {
 			d.LastBypass = &actions[len(actions)-1]
+		}
+		d.refused = map[string]time.Time{}
+		for _, a := range actions {
+			for _, t := range a.Attempts {
+				if t.Outcome == apple.NotFound {
+					d.refused[t.RecordID] = later(d.refused[t.RecordID], t.AnsweredAt)
+				}
+			}
 		}
 	}
 	d.Lock, d.Status = lockOf(&d.Record), d.Record.Status(d.Codes, e.now())
@@ -171,7 +182,9 @@ func (e *Engine) claimed(ctx context.Context, r *inventory.Record) (bool, error)
 
 // CanErase answers whether a device may be erased without making a brick, as
 // [inventory.Record.CanErase] does: where others claim its serial number, or a lock of
-// the organization is ordered or its call has no answer yet, it is never yes. The
+// the organization is ordered or its call has no answer yet, it is never yes. A code
+// that Apple refused since the device gave it last, and since the lock came on, is not
+// relied on. The
 // errors are [inventory.ErrNotFound] and those of the stores.
 func (e *Engine) CanErase(ctx context.Context, serialOrID string) (activationlock.Answer, error) {
 	return e.can(ctx, serialOrID, (*inventory.Record).CanErase)
@@ -189,6 +202,12 @@ func (e *Engine) can(ctx context.Context, serialOrID string, ask func(*inventory
 		return activationlock.Answer{}, fmt.Errorf("engine: %w", err)
 	}
 	d.Record.Disputed = d.others
+	for i, c := range d.Codes {
+		// A refusal may mean that there was no lock, but it speaks for no code.
+		if at := d.refused[c.ID]; at.After(c.LastSeen) && !d.Lock.Since.After(at) {
+			d.Codes[i].StaleSince = later(c.StaleSince, at)
+		}
+	}
 	return ask(&d.Record, d.Codes, e.now()), nil
 }
 

@@ -208,6 +208,30 @@ func TestBypassThatFailsHasNoWarning(t *testing.T) {
 	require.Empty(t, warning)
 }
 
+// A code that Apple refused opens nothing, as far as anybody knows, until the device
+// gives it again: an erase would make a brick.
+func TestNoEraseWithARefusedCode(t *testing.T) {
+	t.Parallel()
+	f := newFuller(t, withDoer)
+	f.settled(id, serial, locked.with(findMyOn))
+	f.after(time.Minute)
+	erase, _ := f.verdicts(serial)
+	require.Equal(t, activationlock.Yes, erase)
+	f.apple.Script(activationlocktest.UnlockService, activationlocktest.Fault{Status: 404})
+	_, _, err := f.engine.Bypass(t.Context(), serial, engine.Unlock{Act: by, InHand: true})
+	require.NoError(t, err)
+	answer, err := f.engine.CanErase(t.Context(), serial)
+	require.NoError(t, err)
+	require.Equal(t, activationlock.VerdictUnknown, answer.Verdict)
+	require.Contains(t, answer.Reasons, activationlock.ReasonCodeDoubtful)
+	require.Zero(t, f.device(serial).Codes[0].StaleSince, "which is no mark on the code")
+
+	f.after(time.Minute)
+	f.report(id, codeAnswer(id, "host", code))
+	erase, _ = f.verdicts(serial)
+	require.Equal(t, activationlock.Yes, erase, "the device gave it again")
+}
+
 // With a Doer the lock is off when Bypass returns; should it come on again, that is
 // a finding.
 func TestBypass(t *testing.T) {

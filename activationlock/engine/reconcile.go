@@ -55,9 +55,6 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 	}
 	before.EnrollmentID = from.ID
 	policy, err := e.policyFor(&before)
-	if err != nil {
-		e.emit(ctx, PolicyRefused, from.ID, before.Facts.SerialNumber, err)
-	}
 	observed := func(r *inventory.Record) {
 		r.ParentID, r.Channel = from.ParentID, from.Channel
 		if r.Channel == "" {
@@ -71,6 +68,12 @@ func (e *Engine) record(ctx context.Context, from Enrollment, m mdmcmd.Message, 
 	}
 	after := before.Clone()
 	observed(&after)
+	if e.config.PolicyFor != nil {
+		policy, err = e.policyFor(&after) // who it is may be known by now
+	}
+	if err != nil {
+		e.emit(ctx, PolicyRefused, from.ID, after.Facts.SerialNumber, err)
+	}
 	ended := before.CheckedOutAt
 	goesOn := !ended.IsZero() && after.CheckedOutAt.IsZero()
 	if goesOn {

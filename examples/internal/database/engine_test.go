@@ -19,7 +19,8 @@ import (
 )
 
 // A device in an engine whose records are in a database, from its enrollment to
-// the report, with a clock that is neither in UTC nor in whole microseconds.
+// the report, with a clock that is neither in UTC nor in whole microseconds, and a
+// schedule in a zone of its own.
 func TestEngine(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, storage database.Storage) {
@@ -35,7 +36,10 @@ func TestEngine(t *testing.T) {
 		var failed []string
 		locks, err := engine.New(engine.Config{
 			Escrow: codes, Inventory: store.Inventory(), Clock: clock,
-			Policy: engine.Policy{Options: mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(true)}},
+			Policy: engine.Policy{
+				Options:   mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(true)},
+				Inventory: inventory.Periodic{Window: inventory.Window{Zone: time.FixedZone("CET", 60*60)}}.For,
+			},
 			OnEvent: func(_ context.Context, e engine.Event) {
 				if e.Err != nil {
 					failed = append(failed, e.Err.Error())
@@ -86,5 +90,21 @@ func TestEngine(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, claims, 1)
 		require.Equal(t, device.ID(), claims[0].EnrollmentID)
+
+		// What it refuses is asked again, by the schedule.
+		now = r.Summary.DueAt.Add(2 * time.Hour)
+		batches, err := locks.Tick(t.Context(), 9)
+		require.NoError(t, err)
+		require.Len(t, batches, 1)
+		asked := batches[0].Commands[0]
+		_, err = locks.HandleReport(t.Context(), engine.Enrollment{ID: device.ID()}, []byte(`<plist version="1.0"><dict>
+			<key>UDID</key><string>`+device.ID()+`</string><key>CommandUUID</key><string>`+asked.UUID+`</string>
+			<key>Status</key><string>Error</string></dict></plist>`))
+		require.NoError(t, err)
+		require.Empty(t, failed)
+		r, err = store.Inventory().Get(t.Context(), device.ID())
+		require.NoError(t, err)
+		require.Equal(t, inventory.Refused, r.Exchanges[asked.RequestType].Answer)
+		require.True(t, r.Exchanges[asked.RequestType].AgainAt.After(now))
 	})
 }
