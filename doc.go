@@ -12,9 +12,9 @@
 //     them to public keys; bypasscode/audit chains what people did with them.
 //   - mdmcmd writes MDM commands and reads device messages;
 //     activationlock/apple writes requests to Apple's services and reads the
-//     answers; bypasscode/escrow keeps codes, and bypasscode/transfer moves
-//     them between escrows.
-//   - activationlock knows what can be known of a lock.
+//     answers; bypasscode/escrow keeps codes.
+//   - activationlock knows what can be known of a lock; bypasscode/transfer moves
+//     codes between escrows.
 //   - activationlock/bypass lifts locks; inventory keeps what is known of each
 //     enrollment.
 //   - activationlock/engine does the work; activationlock/memstore stores in
@@ -22,7 +22,8 @@
 //     activationlock/storetest tests a store of your own.
 //   - activationlock/activationlocktest plays devices and Apple for tests.
 //
-// The module does no networking. It starts no goroutines that outlive a call:
-// only bypasscode.HashAll uses all processors while it runs, and inventory.Rows
-// reads the next page while a loop is at one.
+// The module does no networking, and starts no goroutines that outlive a call, but for
+// the simulated Apple of activationlocktest, which can listen on a local port. Of the
+// rest, bypasscode.HashAll uses all processors while it runs, and inventory.Rows reads
+// the next page while a loop is at one.
 package sdk

@@ -55,7 +55,7 @@ const (
 const (
 	ReasonServerCodeOnly  Reason = "serverCodeOnly"
 	ReasonQueryDeprecated Reason = "queryDeprecated"
-	ReasonWindow          Reason = "window" // 15 days
+	ReasonWindow          Reason = "window" // 15 days for iPhones and iPads
 	ReasonUnlockFirst     Reason = "unlockFirst"
 	ReasonCodeHeld        Reason = "codeHeld" // of a lock that is not known to be on
 	ReasonFindMyOn        Reason = "findMyOn"
@@ -162,8 +162,8 @@ var reasonLabels = map[Reason]texts{
 		Dutch:   "Apple heeft deze vraag als verouderd aangemerkt: het antwoord kan ontbreken en kan onjuist zijn.",
 	},
 	ReasonWindow: {
-		English: "The device gives its code only in the first 15 days of its supervision.",
-		Dutch:   "Het apparaat geeft zijn code alleen in de eerste 15 dagen van de supervisie.",
+		English: "An iPhone or iPad gives its code only in the first 15 days of its supervision; for other devices Apple names no time.",
+		Dutch:   "Een iPhone of iPad geeft zijn code alleen in de eerste 15 dagen van de supervisie; voor andere apparaten noemt Apple geen termijn.",
 	},
 	ReasonUnlockFirst: {
 		English: "Remove the lock with the code that is held before you erase the device.",

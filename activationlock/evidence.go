@@ -9,7 +9,7 @@ import (
 	"github.com/activationlock/sdk/bypasscode"
 )
 
-// State says whether something is on. The zero State is Unknown.
+// State says whether something is on. The zero State is [StateUnknown].
 type State string
 
 // The states of a lock.

@@ -38,8 +38,9 @@ type Record struct {
 	AllowedSince time.Time
 	Evidence     []activationlock.Evidence // oldest first, runs of the same shortened
 
-	// Exchanges hold, by request type, what was asked and answered in this
-	// enrollment.
+	// Exchanges hold what was asked and answered: by request type, of the device in
+	// this enrollment; and by the name of Apple's service, such as [LockCall], of Apple,
+	// also in enrollments before.
 	Exchanges map[string]Exchange
 	// CodeWanted says that something happened for which the bypass code must be
 	// asked (again), whatever is known; CodeCause says what.

@@ -76,6 +76,7 @@ type Store interface {
 	// order; the filter may be another. The page may be in the memory of Query.Into.
 	List(ctx context.Context, q Query) ([]Row, error)
 
-	// Totals counts the records that fit a filter, in one query.
+	// Totals counts the records that fit a filter, in one query. Overdue are those that
+	// were due before now, which may be a moment in the past.
 	Totals(ctx context.Context, f Filter, now time.Time) (Totals, error)
 }

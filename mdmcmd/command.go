@@ -29,8 +29,9 @@ type Command interface {
 type SimpleCommand string
 
 const (
-	// ActivationLockBypassCode asks for the code that the device made, which it
-	// gives for 15 days after its supervision began.
+	// ActivationLockBypassCode asks for the code that the device made, which an iPhone
+	// or iPad gives for 15 days after its supervision began; for other devices Apple
+	// names no time.
 	ActivationLockBypassCode SimpleCommand = "ActivationLockBypassCode"
 
 	// ClearActivationLockBypassCode removes the code from the device. It does not

@@ -153,8 +153,8 @@ const (
 // Step is what is to be done next with an action.
 type Step struct {
 	Do      Do
-	Attempt int
-	At      time.Time
+	Attempt int       // with Send: its place in Action.Attempts
+	At      time.Time // with Wait
 }
 
 // Next says what is to be done next. It depends on the action and the time only.

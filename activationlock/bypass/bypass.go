@@ -504,7 +504,9 @@ func (b *Bypass) answer(ctx context.Context, c *Call, answer apple.Answer) (Acti
 
 // Cancel ends an action of which nothing more shall be sent. A call that is under
 // way cannot be called back; should Apple answer that the lock is removed, the
-// action is done.
+// action is done. One that is over is returned as it is, without an error. The errors
+// are [ErrNotFound], those of store, escrow and audit, or that actor or reason is
+// missing.
 func (b *Bypass) Cancel(ctx context.Context, id string, by escrow.Act) (Action, error) {
 	a, err := b.config.Store.Get(ctx, id)
 	if err == nil && !a.State.Over() {

@@ -5,7 +5,7 @@
 //	action, warning, err := bypasses.Start(ctx, bypass.Start{Subject: …, Act: …, InHand: true, Lock: …})
 //	action, err = bypasses.Run(ctx, action.ID, client) // again at action.NextAt while it is not over
 //
-// # Rooms
+// # What is where
 //
 //   - An [Action] is one bypass of one device, with its plan of [Attempt]s. What
 //     comes next is a pure function of what is stored ([Action.Next]), so a server

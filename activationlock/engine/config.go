@@ -31,7 +31,8 @@ type Config struct {
 	PolicyFor func(*inventory.Record) Policy
 
 	// Audit is told of acts of people: orders to lock, and rules that are set aside.
-	// It is the one of Escrow. Without it there are none.
+	// It must be the same as escrow.Config.Audit. [Engine.Bypass],
+	// [Engine.LockForOrganization] and Policy.AllowWithoutCode require it.
 	Audit *audit.Log
 	// Actions is where bypass actions are kept, and Organization is what Apple is
 	// told for its audit. Both, and Audit, are required for [Engine.Bypass]; without
@@ -45,7 +46,9 @@ type Config struct {
 	// Default: requests are handed out, see [Batch].
 	Doer Doer
 	// StatusAPI is the API that is asked for the lock status of devices. Default:
-	// Apple is not asked.
+	// Apple is not asked, and then [Engine.CanReassign] is yes only after an unlock by
+	// this server, or for a device that can have no lock: what the device says of
+	// itself is not enough.
 	StatusAPI apple.API
 
 	// UUIDPrefix begins the UUIDs of the engine's commands, so that a host can
@@ -86,8 +89,9 @@ type Policy struct {
 	AllowWithoutCode escrow.Act
 	// LockForOrganization has each iPhone and iPad locked for the organization once
 	// in an enrollment, unless its lock is on or was removed in this enrollment. The
-	// code is in escrow before Apple is called. LostMessage is what the activation
-	// screen shows, in at most 255 bytes of UTF-8.
+	// code is in escrow before Apple is called. No person orders these locks, so the
+	// audit has none of them. LostMessage is what the activation screen shows, in at
+	// most 255 bytes of UTF-8.
 	LockForOrganization bool
 	LostMessage         string
 
@@ -99,7 +103,8 @@ type Policy struct {
 	// Default, also for a device for which it returns nil: every seven days, spread evenly.
 	Inventory func(enrollmentID string) inventory.Schedule
 	// LockStatus says in the same way when Apple is to be asked for the lock's
-	// status. After an unlock it is asked every day until it shows that.
+	// status. After an unlock it is asked every day until it shows that. Default as for
+	// Inventory.
 	LockStatus func(enrollmentID string) inventory.Schedule
 
 	// AnswerWithin is the time that a device has to answer before its command

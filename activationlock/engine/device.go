@@ -44,11 +44,11 @@ type Details struct {
 }
 
 // Device returns what is known of a device by serial number or enrollment ID.
-// A serial number is what an enrollment says of itself: of several that say the
-// same it takes one that did not end, of several the one seen last, which is known to six hours, and [SerialDisputed]
-// told of them. Where one device's enrollment ID is another's serial number, it takes
-// the one with the serial number. The errors are [inventory.ErrNotFound] and those of
-// the stores.
+// A serial number is what an enrollment says of itself. If several say the same one,
+// it takes one that did not end, and of several the one seen last, which is known to six
+// hours; [SerialDisputed] told of them. If one device's enrollment ID is another's serial
+// number, it takes the one with the serial number. The errors are
+// [inventory.ErrNotFound] and those of the stores.
 func (e *Engine) Device(ctx context.Context, serialOrID string) (Details, error) {
 	d, err := e.device(ctx, serialOrID)
 	if err != nil {
@@ -340,10 +340,10 @@ func (e *Engine) endBypass(ctx context.Context, r *inventory.Record) {
 // With [Config].Doer, Apple is called at once; if that fails, and without a Doer,
 // Tick goes on with it. Events and [Engine.Device] say what came of it.
 //
-// The code is in escrow before Apple is called. Who orders it again has Apple asked at
-// once, with the same code, unless that was refused for good. The errors are [inventory.ErrNotFound], [ErrDisputed],
-// [ErrNotPossible], [ErrNoAudit], those of the stores, or that actor or reason is missing
-// or a text too long.
+// The code is in escrow before Apple is called. Ordering it again has Apple asked at
+// once, with the same code, unless Apple refused that for good. The errors are
+// [inventory.ErrNotFound], [ErrDisputed], [ErrNotPossible], [ErrNoAudit], those of the
+// stores, or that actor or reason is missing or a text too long.
 func (e *Engine) LockForOrganization(ctx context.Context, serialOrID string, by escrow.Act, message string) error {
 	if err := e.lockForOrganization(ctx, serialOrID, by, message); err != nil {
 		return fmt.Errorf("engine: lock for the organization: %w", err)

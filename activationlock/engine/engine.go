@@ -74,8 +74,10 @@ func (e Enrollment) deviceID() string {
 
 // Outcome is what came of a message.
 type Outcome struct {
-	// Commands are to be queued for the enrollment, in this order. They are on
-	// record as asked; if they get lost, they are asked again after a while.
+	// Commands are to be queued for the enrollment, in this order. After a check-in,
+	// push to the device if there are any: nothing else has it ask for them. After a
+	// report it asks by itself. They are on record as asked; if they get lost, they are
+	// asked again after a while.
 	Commands []Queued
 	// Redacted is what to store and pass on in place of the message: the same
 	// bytes, without the bypass code. It is never nil, and may share the
@@ -98,8 +100,9 @@ func (e *Engine) now() time.Time { return e.config.Clock().UTC().Truncate(time.M
 
 // HandleCheckin takes in a check-in message. The error is nil, since a check-in
 // has no code that could get lost; unless the bytes are a report, which goes to
-// HandleReport. The host passes the message on whatever comes of it, and answers
-// an error with HTTP 500.
+// HandleReport. Call it after the host's own handling of the message, which drops the
+// queue of a device that begins to enroll, and push if commands come out. The host
+// handles the message whatever comes of it here, and answers an error with HTTP 500.
 func (e *Engine) HandleCheckin(ctx context.Context, from Enrollment, raw []byte) (Outcome, error) {
 	now := e.now()
 	out := Outcome{Redacted: redacted(raw)}

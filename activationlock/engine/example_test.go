@@ -43,9 +43,29 @@ func newEngine(onEvent func(context.Context, engine.Event)) (*engine.Engine, err
 }
 
 func ExampleNew() {
-	_, err := engine.New(engine.Config{})
+	stores := memstore.New() // forgets everything: your own database in production
+	key, err := seal.GenerateKey(seal.X25519)
+	if err != nil {
+		panic(err)
+	}
+	keys, err := seal.NewKeyring([]seal.PublicKey{key.Public()})
+	if err != nil {
+		panic(err)
+	}
+	codes, err := escrow.New(escrow.Config{Store: stores.Escrow(), Sealer: keys})
+	if err != nil {
+		panic(err)
+	}
+	_, err = engine.New(engine.Config{
+		Escrow: codes, Inventory: stores.Inventory(),
+		Policy: engine.Policy{Options: mdmcmd.MDMOptions{ActivationLockAllowedWhileSupervised: new(true)}},
+	})
 	fmt.Println(err)
-	// Output: engine: Config.Escrow is required
+	_, err = engine.New(engine.Config{})
+	fmt.Println(err)
+	// Output:
+	// <nil>
+	// engine: Config.Escrow is required
 }
 
 func ExampleEngine_HandleCheckin() {
@@ -114,13 +134,20 @@ func ExampleEngine_HandleReport() {
 }
 
 func ExampleEngine_Device() {
-	e, err := newEngine(nil)
+	c := newConfig()
+	e, ctx := lockedIPhone(c), context.Background()
+	d, err := e.Device(ctx, "XXFAKE0SER1")
 	if err != nil {
 		panic(err)
 	}
-	_, err = e.Device(context.Background(), "XXFAKE0SER9")
+	fmt.Println(d.Status.Label(activationlock.English))
+	fmt.Println(len(d.Codes), "code, bypassed before:", d.LastBypass != nil)
+	_, err = e.Device(ctx, "XXFAKE0SER9")
 	fmt.Println(err)
-	// Output: engine: device: inventory: not found
+	// Output:
+	// Enabled with bypass code
+	// 1 code, bypassed before: false
+	// engine: device: inventory: not found
 }
 
 // newConfig is the whole configuration of an engine that can do everything but call
@@ -149,8 +176,9 @@ func newConfig() engine.Config {
 }
 
 // lockedIPhone is an engine with a device UDID-1 whose lock is on and whose code is
-// held. The configuration numbers commands.
+// held.
 func lockedIPhone(c engine.Config) *engine.Engine {
+	c.NewUUID = numbered()
 	e, err := engine.New(c)
 	if err != nil {
 		panic(err)
@@ -259,7 +287,7 @@ func (pushClient) Do(r *http.Request) (*http.Response, error) {
 
 func ExampleEngine_Bypass() {
 	c := newConfig()
-	c.NewUUID, c.Doer = numbered(), pushClient{}
+	c.Doer = pushClient{}
 	e := lockedIPhone(c)
 	action, warning, err := e.Bypass(context.Background(), "XXFAKE0SER1", engine.Unlock{
 		Act:    escrow.Act{Actor: "anna@example.org", Reason: "the pupil left"},
@@ -278,7 +306,6 @@ func ExampleEngine_Bypass() {
 
 func ExampleEngine_CanErase() {
 	c := newConfig()
-	c.NewUUID = numbered()
 	answer, err := lockedIPhone(c).CanErase(context.Background(), "XXFAKE0SER1")
 	if err != nil {
 		panic(err)
@@ -295,7 +322,6 @@ func ExampleEngine_CanErase() {
 
 func ExampleEngine_Reveal() {
 	c := newConfig()
-	c.NewUUID = numbered()
 	e, ctx := lockedIPhone(c), context.Background()
 	wish := engine.Wish{Act: escrow.Act{Actor: "anna@example.org", Reason: "the pupil left"}}
 	_, err := e.Reveal(ctx, "XXFAKE0SER1", wish)
@@ -350,7 +376,6 @@ func ExampleEngine_LockForOrganization() {
 func ExampleEngine_HandleAnswer() {
 	c := newConfig()
 	c.StatusAPI = "https://api-school.apple.com"
-	c.NewUUID = numbered()
 	e, ctx := lockedIPhone(c), context.Background()
 	batches, err := e.Tick(ctx, 100)
 	if err != nil {

@@ -114,8 +114,8 @@ func New(c Config) (*Escrow, error) {
 	return e, nil
 }
 
-// AuditedBy reports whether a log is the audit of the escrow, as those want to know who
-// write about the same acts.
+// AuditedBy reports whether a log is the audit of the escrow. Packages that write about
+// the same acts check it.
 func (e *Escrow) AuditedBy(l *audit.Log) bool { return l != nil && e.audit == l }
 
 // Capture is a code that has arrived, with everything to keep about it.

@@ -33,8 +33,9 @@ is done stays in the store (see "alctl escrow -h"), so that another can go on.
 Exit code 0 means that Apple says that the lock is removed; 1 that it is not, or
 not yet.
 
-To rehearse, run a simulated Apple, work on a copy of the store, since what it
-answers is stored, and name it with -connect and -ca.
+To rehearse, work on a copy of the store, since answers are stored, and send the
+calls to a simulated Apple of your own (Go package activationlocktest, behind TLS)
+with -connect and -ca.
 
 Example:
   alctl bypass plan -store codes.db -serial XXFAKE0SER1

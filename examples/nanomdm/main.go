@@ -8,7 +8,9 @@
 //	    -organization "Example School" -topic com.apple.mgmt.External.example -api-key api.key
 //
 // Devices want HTTPS: put a proxy with a certificate in front of it, as in front
-// of NanoMDM. It stops on an interrupt, after what is under way. Start one of it
+// of NanoMDM. It sends no MDM option but the permission to lock, and others might be
+// reset: if your devices have some, such as BootstrapTokenAllowed, add them to
+// Policy.Options in host.go. It stops on an interrupt, after what is under way. Start one of it
 // for a fleet: NanoMDM's storage is a folder here, which servers cannot share.
 //
 // For administrators there is, with user nanomdm and the API key as password:

@@ -10,7 +10,7 @@ import (
 
 // queue is NanoMDM's storage in a folder. Its queue of a device can get lost if it is
 // written twice at the same time, so that is done one by one. So is reading, which
-// else can come upon a command that is being taken out.
+// could otherwise come upon a command that is being taken out.
 type queue struct {
 	*diskv.Diskv
 	mu sync.Mutex
