@@ -137,3 +137,47 @@ func ExampleOfCode() {
 	// second call, to be marked: false
 	// first call, to be marked: true void
 }
+
+// The value of the report's column, of what is known of a device.
+func ExampleStatusOf() {
+	now := time.Date(2026, time.November, 22, 9, 0, 0, 0, time.UTC)
+	phone := activationlock.Situation{
+		Device: activationlock.Device{ProductName: "iPhone17,3", OSVersion: "26.1", Supervised: new(true)},
+		Lock:   activationlock.Derive([]activationlock.Evidence{{State: activationlock.On, Source: activationlock.SourceDevice, At: now}}),
+		Codes:  []activationlock.HeldCode{{Kind: bypasscode.Device}},
+	}
+	fmt.Println(activationlock.StatusOf(phone).Label(activationlock.English))
+	// Output: Enabled with bypass code
+}
+
+// Apple removed a lock, and two days later its status says that it is on again.
+func ExampleAfterUnlock() {
+	removed := time.Date(2026, time.November, 22, 9, 0, 0, 0, time.UTC)
+	off, ok := activationlock.OfUnlock(apple.Answer{Outcome: apple.Done, StatusCode: 200}, removed)
+	fmt.Println(ok, off.State)
+	evidence := []activationlock.Evidence{off}
+	fmt.Println(activationlock.AfterUnlock(removed, evidence).Label(activationlock.English))
+
+	on, ok := activationlock.OfStatus("XXFAKE0SER1", apple.StatusAnswer{
+		Answer: apple.Answer{Outcome: apple.Done, StatusCode: 200}, SerialNumber: "XXFAKE0SER1", Locked: new(true), LockType: apple.LockUser,
+	}, removed.AddDate(0, 0, 2))
+	fmt.Println(ok, on.State)
+	fmt.Println(activationlock.AfterUnlock(removed, append(evidence, on)).Label(activationlock.English))
+	// Output:
+	// true off
+	// not verified yet
+	// true on
+	// locked again
+}
+
+// An answer that names another device says only that the call may have locked this one.
+func ExampleOfLock() {
+	at := time.Date(2026, time.November, 22, 9, 0, 0, 0, time.UTC)
+	for _, named := range []string{"XXFAKE0SER1", "XXFAKE0SER2"} {
+		e, ok := activationlock.OfLock("XXFAKE0SER1", apple.LockAnswer{Answer: apple.Answer{Outcome: apple.Done, StatusCode: 200}, SerialNumber: named}, at)
+		fmt.Println(ok, e.State.Label(activationlock.English), e.Kind.Label(activationlock.English))
+	}
+	// Output:
+	// true on of the organization
+	// true unknown of unknown kind
+}

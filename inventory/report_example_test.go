@@ -2,6 +2,7 @@ package inventory_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -91,4 +92,38 @@ func ExampleTotals() {
 	// 2 devices, of which 1 critical
 	// codes of 0 %
 	// 1 may lock without a usable code
+}
+
+// A report for programs: an object on each line. WriteJSON writes them as one array.
+func ExampleWriteJSONLines() {
+	ctx := context.Background()
+	query := inventory.Query{Filter: inventory.Filter{Live: true, Severity: inventory.Warning}, Sort: inventory.BySerialNumber}
+	var file strings.Builder
+	n, err := inventory.WriteJSONLines(&file, inventory.Rows(ctx, someStore(ctx), query))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Print(file.String())
+	fmt.Println(n, "of them")
+	// Output:
+	// {"enrollmentID":"2","serialNumber":"C2","deviceName":"=cmd()","modelName":"iPhone 16","productName":"iPhone17,3","platform":"iOS","osVersion":"26.1","ownership":"","groups":["Leiden"],"live":true,"supervised":true,"activationLockStatus":"unknown","lockKind":"","mayBeReassigned":"","codeHeldSince":null,"lastInventory":null,"lastSeen":"2026-11-22T09:00:00Z","dueAt":"2026-12-06T09:00:00Z","computedAt":"2026-11-22T09:00:00Z","findings":[{"kind":"mayLock","severity":"critical","since":"2026-11-22T09:00:00Z"}]}
+	// 1 of them
+}
+
+func ExampleWriteJSON() {
+	ctx := context.Background()
+	query := inventory.Query{Filter: inventory.Filter{Live: true, Severity: inventory.Warning}}
+	var file strings.Builder
+	if _, err := inventory.WriteJSON(&file, inventory.Rows(ctx, someStore(ctx), query)); err != nil {
+		panic(err)
+	}
+	var rows []struct {
+		SerialNumber string `json:"serialNumber"`
+	}
+	if err := json.Unmarshal([]byte(file.String()), &rows); err != nil {
+		panic(err)
+	}
+	fmt.Println(rows)
+	// Output:
+	// [{C2}]
 }

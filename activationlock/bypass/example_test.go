@@ -221,3 +221,27 @@ func ExamplePlan() {
 	// first
 	// void
 }
+
+// The device turned up in its user's hands: nothing more shall be sent.
+func ExampleBypass_Cancel() {
+	ctx := context.Background()
+	bypasses, _, err := exampleServer("XXFAKE0SER1")
+	if err != nil {
+		panic(err)
+	}
+	action, _, err := bypasses.Start(ctx, bypass.Start{
+		Subject: escrow.Subject{SerialNumber: "XXFAKE0SER1"}, InHand: true,
+		Act: escrow.Act{Actor: "jane@example.org", Reason: "returned by a pupil"},
+	})
+	if err != nil {
+		panic(err)
+	}
+	action, err = bypasses.Cancel(ctx, action.ID, escrow.Act{Actor: "jane@example.org", Reason: "its user came and signed out"})
+	if err != nil {
+		panic(err)
+	}
+	call, _, err := bypasses.Next(ctx, action.ID)
+	fmt.Println(action.State, call == nil, err)
+	// Output:
+	// canceled true <nil>
+}

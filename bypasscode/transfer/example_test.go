@@ -262,3 +262,41 @@ func holder() (*x509.Certificate, *rsa.PrivateKey) {
 	}
 	return certificate, key
 }
+
+// A product that exports a code of each kind per device.
+func ExampleTwoCodes() {
+	const file = `serial_number,user_based_albc,device_based_albc
+XXFAKE0SER1,3UM43-PUYVY-QYD1-UVCC-HEHJ-FKA4,8LNYD-DVNKU-GYRC-E6GU-3YFD-CT86
+`
+	codes, _, _ := newServer()
+	how := escrow.Import{Act: ada, Source: "export of the old MDM"}
+	for row, err := range codes.Import(ctx, how, transfer.ReadCSV(strings.NewReader(file), transfer.TwoCodes(noon))) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(row.Row, row.Record.Kind, row.Outcome)
+	}
+	// Output:
+	// 1 device added
+	// 1 server added
+}
+
+// What WriteCSV wrote can be read again.
+func ExampleAsWritten() {
+	old, _ := captured()
+	var file bytes.Buffer
+	if _, err := transfer.WriteCSV(&file, old.Export(ctx, ada, ""), nil); err != nil {
+		log.Fatal(err)
+	}
+	codes, _, _ := newServer()
+	how := escrow.Import{Act: ada, Source: "the other server"}
+	for row, err := range codes.Import(ctx, how, transfer.ReadCSV(&file, transfer.AsWritten(noon))) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(row.Row, row.Record.State, row.Outcome)
+	}
+	// Output:
+	// 1 current added
+	// 2 superseded added
+}
