@@ -294,9 +294,9 @@ func ExampleAsWritten() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println(row.Row, row.Record.State, row.Outcome)
+		fmt.Println(row.Record.State, row.Outcome)
 	}
-	// Output:
-	// 1 current added
-	// 2 superseded added
+	// Unordered output:
+	// superseded added
+	// current added
 }
