@@ -184,8 +184,7 @@ func (e *Engine) claimed(ctx context.Context, r *inventory.Record) (bool, error)
 // [inventory.Record.CanErase] does: where others claim its serial number, or a lock of
 // the organization is ordered or its call has no answer yet, it is never yes. A code
 // that Apple refused since the device gave it last, and since the lock came on, is not
-// relied on. The
-// errors are [inventory.ErrNotFound] and those of the stores.
+// relied on. The errors are [inventory.ErrNotFound] and those of the stores.
 func (e *Engine) CanErase(ctx context.Context, serialOrID string) (activationlock.Answer, error) {
 	return e.can(ctx, serialOrID, (*inventory.Record).CanErase)
 }

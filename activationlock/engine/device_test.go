@@ -232,6 +232,36 @@ func TestNoEraseWithARefusedCode(t *testing.T) {
 	require.Equal(t, activationlock.Yes, erase, "the device gave it again")
 }
 
+// What Apple refused before a lock came on says nothing of the code that this one has.
+func TestCodeThatWasRefusedBeforeTheLock(t *testing.T) {
+	t.Parallel()
+	f := newFuller(t, withDoer)
+	f.settled(id, serial, iPhone)
+	lock := func() {
+		f.after(2 * time.Hour)
+		f.apple.Script(activationlocktest.LockService, activationlocktest.Fault{Status: 200, Body: lockAnswer(serial, "SUCCESS")})
+		f.order()
+	}
+	lock()
+	erase, _ := f.verdicts(serial)
+	require.Equal(t, activationlock.Yes, erase)
+	f.after(time.Minute)
+	for range 4 {
+		f.apple.Script(activationlocktest.UnlockService, activationlocktest.Fault{Status: 404})
+	}
+	_, _, err := f.engine.Bypass(t.Context(), serial, engine.Unlock{Act: by, InHand: true})
+	require.NoError(t, err)
+	erase, _ = f.verdicts(serial)
+	require.Equal(t, activationlock.VerdictUnknown, erase)
+
+	f.after(time.Hour)
+	f.appleOff(id)
+	lock()
+	require.Len(t, f.serverCodes(), 1, "the same code again")
+	erase, _ = f.verdicts(serial)
+	require.Equal(t, activationlock.Yes, erase)
+}
+
 // With a Doer the lock is off when Bypass returns; should it come on again, that is
 // a finding.
 func TestBypass(t *testing.T) {
